@@ -1,0 +1,1 @@
+"""The experiments: thin binaries over the library."""

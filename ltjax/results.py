@@ -5,11 +5,14 @@ level, its counts and its curves. Records hold no times, so that a resumed run w
 bytes as an uninterrupted one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import json
 import os
 import pathlib
+from typing import Any
+
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,54 @@ class Record:
     accuracy: float
     final_accuracy: float
     failed_step: int | None = None
+
+
+def curve_fields(
+    steps: Sequence[int],
+    curve: Mapping[str, np.ndarray],
+    *,
+    failed_step: int,
+    measure: str = "accuracy",
+) -> dict[str, Any]:
+    """The fields of a record that come from a curve.
+
+    Args:
+      steps: the evaluated steps.
+      curve: float arrays [steps] named as the fields, and `ran` (bool): False after the stop.
+      failed_step: -1 where the training went well.
+      measure: `accuracy` or `loss`, what "best" is judged by.
+    """
+    count = int(np.sum(curve["ran"]))
+    steps = list(steps[:count])
+    lists = {
+        name: [_finite(v) for v in np.asarray(curve[name][:count], float).round(7)]
+        for name in (
+            "train_loss",
+            "validation_accuracy",
+            "validation_loss",
+            "test_accuracy",
+            "test_loss",
+        )
+    }
+    lists["train_loss"][0] = None
+    judged_on = "validation" if lists["validation_loss"][0] is not None else "test"
+    values = np.asarray(curve[f"{judged_on}_{measure}"][:count], float)
+    best = int(np.nanargmin(values) if measure == "loss" else np.nanargmax(values))
+    if judged_on == "test":
+        lists["validation_accuracy"] = lists["validation_loss"] = []
+    accuracies = lists["test_accuracy"]
+    return {
+        "steps": steps,
+        **lists,
+        "best_step": steps[best] if failed_step < 0 else -1,
+        "accuracy": accuracies[best],
+        "final_accuracy": accuracies[-1],
+        "failed_step": failed_step if failed_step >= 0 else None,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def dumps(records: Iterable[Record]) -> str:

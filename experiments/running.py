@@ -1,0 +1,123 @@
+"""What every binary does around its work: the run directory, the plan, the report."""
+
+from collections.abc import Mapping, Sequence
+import json
+import sys
+from typing import Any
+
+import jax
+
+from experiments.settings import FindTicket
+from ltjax import analysis, config, pruning, report, results, rundir
+from ltjax.data import Dataset
+from ltjax.keeper import DiskKeeper
+from ltjax.models import Network
+from ltjax.progress import Progress
+from ltjax.rundir import RunDir
+from ltjax.train import Recipe
+
+
+def run_dir(settings: FindTicket, *, prefix: str, exclude: Sequence[str] = ()) -> RunDir:
+    """The directory of a run; touches no disk."""
+    return RunDir(
+        settings.out,
+        config.run_id(settings, prefix=prefix, exclude=exclude),
+        config.as_dict(settings, identity_only=True),
+        rundir.provenance(settings.seed),
+    )
+
+
+def describe_training(
+    net: Network, source: Dataset, how: Recipe, *, members: int, trainings: int
+) -> str:
+    """Lines of a plan: the network, its parameters, the trainings, steps and memory."""
+    shapes = net.shapes()
+    leaves = jax.tree.leaves(shapes)
+    floats = sum(leaf.size for leaf in leaves)
+    state = jax.eval_shape(how.optimizer.init, shapes.params)
+    state_size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    copies = 2 + (how.snapshot is not None) + (how.keep == "best")
+    member = 4 * floats * copies + floats + state_size
+    images = sum(split.images.nbytes for split in (source.train, source.test))
+    spread = min(len(jax.devices()), members)
+    total = members * member + spread * images
+    return "\n".join(
+        [
+            f"  {net.name} on {source.name} {list(source.shape)}: "
+            f"{sum(leaf.size for leaf in jax.tree.leaves(shapes.params)):,} parameters",
+            f"  {len(source.train.labels):,} training and {len(source.test.labels):,} test "
+            f"examples, {source.classes} classes (of {list(source.label_map)})",
+            f"  {trainings:,} trainings of {how.steps:,} steps of {how.batch_size} examples, "
+            f"{members} side by side on {spread} device(s), an evaluation every {how.every:,}",
+            f"  memory: about {total / 2**20:,.0f} MiB for members, optimizer and images",
+        ]
+    )
+
+
+def describe_plan(plan: pruning.Plan) -> str:
+    """Lines of a plan: what each level keeps."""
+    size = plan.kept(0)
+    rows = [
+        f"  level {i:2d}  density {d:7.4f}  kept {plan.kept(i):>10,} of {size:,} "
+        f"({plan.kept(i) / size:.4f})"
+        for i, d in enumerate(plan.densities)
+    ]
+    empty = [
+        f"  warning: level {i} keeps nothing of {', '.join(group)}"
+        for i, counts in enumerate(plan.counts)
+        for group, count in zip(plan.groups, counts, strict=True)
+        if count == 0
+    ]
+    return "\n".join(rows + empty)
+
+
+def keeper(
+    run: RunDir, settings: FindTicket, *, label: str, steps: int, pieces: int
+) -> tuple[Progress, DiskKeeper]:
+    """What shows and keeps the pieces of a run; touches no disk before its first piece."""
+    progress = Progress(steps * pieces, unit="step", label=label)
+    return progress, DiskKeeper(run, progress, steps=steps, every=settings.save_seconds)
+
+
+def finish(
+    run: RunDir,
+    pieces: Sequence[str],
+    settings: Mapping[str, Any],
+    *,
+    title: str,
+    notes: Sequence[str],
+) -> None:
+    """Writes records, figures and report, and marks the run as complete."""
+    run.write_records(pieces)
+    records = run.all_records(pieces)
+    drawn = report.figures(records)
+    if drawn:
+        run.figures.mkdir(exist_ok=True)
+    for name, figure in drawn.items():
+        results.write_whole(run.figures / f"{name}.png", report.png(figure))
+        results.write_whole(run.figures / f"{name}.svg", report.svg(figure))
+    page = report.page(
+        records,
+        settings=settings,
+        provenance=_latest(run),
+        notes=notes,
+        title=title,
+        drawn=drawn,
+    )
+    results.write_whole(run.report, page)
+    run.finish()
+
+
+def _latest(run: RunDir) -> dict[str, Any]:
+    return json.loads(run.provenance_file.read_text())[-1]
+
+
+def answer(run: RunDir) -> int:
+    """Prints the result of a finished run; the exit code is 1 where a training failed."""
+    records = results.loads(run.records_file.read_text())
+    print(report.table(records))
+    print(f"report: {run.report}")
+    failed = analysis.failures(records)
+    for line in failed:
+        print(f"warning: {line}", file=sys.stderr)
+    return 1 if failed else 0

@@ -1,0 +1,298 @@
+"""The settings of a search as one dataclass, and what is built from them."""
+
+import dataclasses
+import os
+from typing import Any, TypeVar
+
+import jax
+
+from ltjax import config, data, models, optimizers, population, pruning, tickets, train, trees
+from ltjax.config import setting
+from ltjax.data import Dataset
+from ltjax.models import Network
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FindTicket:
+    """A search for winning tickets."""
+
+    data: str = setting("digits", "Data set: digits, xor, or a TFDS image classification.")
+    classes: str = setting("", "Classes to keep, as 0-4 or 0,2,7; empty for all.")
+    half: str = setting("", "a or b: one of two stratified halves of the training split.")
+    normalize: str = setting("own", "Mean and sd of the pixels: own, unit, mnist, cifar10, ...")
+    augment: str = setting("none", "Augmentation on the device: none, flip, crop, crop_flip.")
+    model: str = setting(
+        "lenet-300-100", "Network: lenet-W-W, mlp-W-W..., conv2, conv4, conv6, resnet20."
+    )
+    init: str = setting(
+        "", "Initialization, as truncated_normal:0.1, glorot_normal, he_normal; empty: the model's."
+    )
+    padding: str = setting("", "Of convolutions, SAME or VALID; empty: the model's.")
+    optimizer: str = setting("adam", "sgd or adam.")
+    learning_rate: float = setting(1.2e-3, "Learning rate at the start of the schedule.")
+    schedule: str = setting("constant", "constant, step (divided by 10 at milestones), cosine.")
+    milestones: tuple[str, ...] = setting(
+        (), "Durations at which `step` drops, as 80ep,120ep; empty: 1/2 and 3/4 of the length."
+    )
+    warmup: str = setting("0", "Linear warm-up of the learning rate.", unit="it or ep")
+    momentum: float = setting(0.0, "Momentum of sgd; b1 of adam (0: 0.9).")
+    nesterov: bool = setting(False, "Nesterov's form of the momentum.")
+    weight_decay: float = setting(0.0, "Coefficient of the weight decay.")
+    decay: str = setting("l2", "l2 (coupled: added to the gradient) or decoupled (AdamW).")
+    batch_size: int = setting(60, "Examples a step.", unit="examples")
+    length: str = setting("30ep", "Length of one training.", unit="it or ep")
+    evaluate_every: str = setting("1ep", "Between evaluations.", unit="it or ep")
+    validation: str = setting(
+        "10%", "Held out of the training split: a number of examples or a percentage."
+    )
+    patience: int = setting(
+        0, "Evaluations without a better validation result before it stops; 0: never."
+    )
+    measure: str = setting("accuracy", "What the best evaluation is judged by: accuracy or loss.")
+    keep: str = setting("last", "Weights that are pruned and kept as theta_S: last or best.")
+    rate: float = setting(0.2, "Share of the remaining weights pruned in a round, in [0, 1).")
+    rates: str = setting(
+        "", "Other rates by kind of layer or pattern, as conv=0.1,output=0.1,dense_0/*=0.3."
+    )
+    scope: str = setting(
+        "layerwise", "Rank weights within layers (layerwise) or over all (global)."
+    )
+    score: str = setting("magnitude", "magnitude, random, snip, snip_signed.")
+    score_at: str = setting(
+        "end", "Score theta_S (end) or the weights a level starts from (start)."
+    )
+    score_batch: int = setting(0, "Examples for scores with gradients; 0: the batch size.")
+    levels: int = setting(10, "Rounds of pruning after the dense network.")
+    densities: str = setting("", "Target densities instead of rounds, as 0.5,0.2,0.1.")
+    one_shot: bool = setting(False, "Prune every level from the dense network.")
+    rewind: str = setting("0", "Rewind to: 0, a duration as 500it or 1ep, or end.")
+    reset: tuple[str, ...] = setting(
+        tickets.RESETS, "What each round sets back to the rewind point; `none` continues (Han)."
+    )
+    replicates: int = setting(5, "Independent searches, trained side by side.")
+    seed: int = setting(0, "Everything random comes from it.")
+    data_dir: str = setting("", "Prepared TFDS data; empty: TFDS's own place.", identity=False)
+    out: str = setting("runs", "Directory of all runs.", identity=False)
+    devices: int = setting(0, "Devices to spread over; 0: all (cores, on a CPU).", identity=False)
+    layout: str = setting(
+        "auto", "Members of one device by map or vmap; auto chooses.", identity=False
+    )
+    save_seconds: float = setting(
+        60.0, "Between saves inside a level.", unit="seconds", identity=False
+    )
+    dry_run: bool = setting(False, "Print the plan and stop.", identity=False)
+
+
+PRESETS = {
+    "lenet-mnist": {
+        "data": "mnist",
+        "rates": "output=0.1",
+        "length": "25ep",
+        "evaluate_every": "500it",
+        "validation": "5000",
+        "normalize": "mnist",
+    },
+    "conv2-cifar10": {
+        "data": "cifar10",
+        "model": "conv2",
+        "learning_rate": 2e-4,
+        "rates": "conv=0.1,output=0.1",
+        "length": "25ep",
+        "evaluate_every": "500it",
+        "validation": "5000",
+        "normalize": "cifar10",
+    },
+    "resnet20-cifar10": {
+        "data": "cifar10",
+        "model": "resnet20",
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "batch_size": 128,
+        "length": "160ep",
+        "schedule": "step",
+        "milestones": ("80ep", "120ep"),
+        "augment": "crop_flip",
+        "scope": "global",
+        "rewind": "1ep",
+        "validation": "5000",
+        "normalize": "cifar10",
+    },
+}
+
+T = TypeVar("T", bound=FindTicket)
+
+
+def use_devices(settings: FindTicket) -> None:
+    """Gives a CPU as many host devices as cores; must come before any use of jax."""
+    if settings.devices < 0:
+        raise ValueError(f"devices is 0 (all) or a number of devices; got {settings.devices}")
+    jax.config.update("jax_num_cpu_devices", settings.devices or len(os.sched_getaffinity(0)))
+
+
+def dataset(settings: FindTicket, *, shape: tuple[int, int, int] | None = None) -> Dataset:
+    """The data set with its classes, half, shape (as it comes by default) and normalization."""
+    loaded = data.load(settings.data, data_dir=settings.data_dir or None)
+    if settings.classes:
+        loaded = data.take_classes(loaded, data.parse_classes(settings.classes))
+    if settings.half:
+        loaded = data.halve(loaded, settings.half, seed=0)
+    if shape is not None:
+        loaded = data.adapt(loaded, shape)
+    return data.normalize(loaded, settings.normalize)
+
+
+def network(settings: FindTicket, source: Dataset, *, head_hidden: tuple[int, ...] = ()) -> Network:
+    """The network for images and classes of `source`."""
+    return models.make(
+        settings.model,
+        input_shape=source.shape,
+        classes=source.classes,
+        init=settings.init,
+        padding=settings.padding,
+        head_hidden=head_hidden,
+    )
+
+
+def validation(settings: FindTicket, source: Dataset) -> int:
+    """Number of examples held out of the training split.
+
+    Raises:
+      ValueError: where it is no number of examples and no percentage below 100.
+    """
+    text, examples = settings.validation, len(source.train.labels)
+    if text.isdigit():
+        return int(text)
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not (text.endswith("%") and 0 <= share < 1):
+        raise ValueError(f"validation is a number of examples or below 100%; got {text!r}")
+    return round(share * examples)
+
+
+def recipe(
+    settings: FindTicket,
+    net: Network,
+    source: Dataset,
+    *,
+    frozen: frozenset[str] = frozenset(),
+    frozen_statistics: bool = False,
+    rewinds: bool = True,
+) -> train.Recipe:
+    """How each network is trained on `source`."""
+    examples = len(source.train.labels) - validation(settings, source)
+    batch = settings.batch_size
+    if not 1 <= batch <= examples:
+        raise ValueError(
+            f"batch_size {batch} must lie in 1..{examples}, the training examples of "
+            f"{source.name}; lower it"
+        )
+
+    def steps(text: str) -> int:
+        return config.steps(text, examples=examples, batch=batch)
+
+    length = steps(settings.length)
+    if length < 1:
+        raise ValueError(f"length must be at least one step; got {settings.length}")
+    augment = trees.lookup(data.AUGMENTATIONS, settings.augment, "augmentation")
+    return train.Recipe(
+        apply=net.apply,
+        optimizer=optimizers.make(
+            settings.optimizer,
+            momentum=settings.momentum,
+            nesterov=settings.nesterov,
+            weight_decay=settings.weight_decay,
+            decay=settings.decay,
+        ),
+        schedule=optimizers.schedule(
+            settings.schedule,
+            settings.learning_rate,
+            steps=length,
+            milestones=[steps(m) for m in settings.milestones],
+            warmup=steps(settings.warmup),
+        ),
+        batch_size=batch,
+        steps=length,
+        every=min(length, max(1, steps(settings.evaluate_every))),
+        snapshot=rewind_step(settings, examples) if rewinds else None,
+        patience=settings.patience,
+        measure=settings.measure,
+        keep=settings.keep,
+        augment=None if settings.augment == "none" else augment,
+        frozen=frozen,
+        frozen_statistics=frozen_statistics,
+        block=250 if _has_convolutions(net) else 1000,
+    )
+
+
+def rewind_step(settings: FindTicket, examples: int) -> int:
+    """The step whose weights are theta_k; 0 for `end`, where theta_k is theta_0."""
+    if settings.rewind == "end":
+        return 0
+    return config.steps(settings.rewind, examples=examples, batch=settings.batch_size)
+
+
+def _has_convolutions(net: Network) -> bool:
+    kinds = trees.kinds(net.shapes().params, head=net.head)
+    return "conv" in kinds.values()
+
+
+def trainer(settings: FindTicket, net: Network, how: train.Recipe) -> population.Trainer:
+    """The compiled trainer, over the devices and in the layout of the settings."""
+    layout = settings.layout
+    if layout == "auto":
+        layout = population.choose_layout(
+            jax.default_backend(), convolutions=_has_convolutions(net)
+        )
+    available = jax.devices()
+    if settings.devices > len(available):
+        raise ValueError(f"devices={settings.devices}, but there are {len(available)}")
+    return population.Trainer(how, devices=available[: settings.devices or None], layout=layout)
+
+
+def plan(settings: FindTicket, net: Network) -> pruning.Plan:
+    """What each level keeps."""
+    return pruning.plan(
+        net.shapes().params,
+        rate=settings.rate,
+        levels=settings.levels,
+        rates=config.pairs(settings.rates),
+        densities=config.floats(settings.densities),
+        scope=settings.scope,
+        head=net.head,
+    )
+
+
+def resets(settings: FindTicket) -> tuple[str, ...]:
+    """What each round sets back."""
+    return () if settings.reset == ("none",) else settings.reset
+
+
+def override(settings: T, values: dict[str, str]) -> T:
+    """Settings with some fields replaced, given as text.
+
+    Raises:
+      ValueError: an unknown field, or a value of another type.
+    """
+    fields = {f.name: f for f in dataclasses.fields(settings)}
+    changed: dict[str, Any] = {}
+    for name, text in values.items():
+        default = trees.lookup(fields, name, "setting").default
+        changed[name] = _parse(name, text, type(default))
+    return dataclasses.replace(settings, **changed)
+
+
+def _parse(name: str, text: str, kind: type) -> Any:
+    if kind is tuple:
+        return tuple(text.split("+"))
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{name} is true or false; got {text!r}")
+        return text.lower() == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"{name} is a number ({kind.__name__}); got {text!r}") from None

@@ -1,0 +1,298 @@
+r"""Moves winning tickets to other data, beside their controls and the dense network.
+
+    python -m experiments.transfer_ticket
+    python -m experiments.transfer_ticket --data=mnist --classes= --target=fashion_mnist \
+        --target_classes= --data_dir=DIR
+    python -m experiments.transfer_ticket --ticket=runs/find-... --target=fashion_mnist
+
+Finds tickets on the source (or takes a finished search by its directory, or one saved ticket by
+its path) and trains them on the target from each start point: theta_0 (initial), theta_k (after
+k steps, `--rewind`) and theta_S (trained on the source). Controls, each breaking one thing:
+`redrawn` (fresh values, same mask), `shuffled_pairs` ((mask, value) pairs permuted inside each
+layer), `shuffled_mask` (mask permuted inside each layer, values in place) and
+`shuffled_globally` (mask permuted over all layers, fresh values).
+
+A ticket wins at a density where its mean accuracy is at least that of the dense network from the
+same start point and its best evaluation comes, in the mean, no later. Prints the table and writes
+the report. By default: the embedded digits, classes 0-4 to classes 5-9, under two minutes on two
+cores.
+"""
+
+import dataclasses
+import pathlib
+
+import jax
+
+from experiments import find_ticket, running
+from experiments import settings as settings_
+from experiments.settings import PRESETS, FindTicket
+from ltjax import config, data, lottery, storage, trees
+from ltjax import transfer as transfers
+from ltjax.config import setting
+from ltjax.data import Dataset
+from ltjax.lottery import Found
+from ltjax.models import Network
+from ltjax.rundir import RunDir
+from ltjax.tickets import Ticket
+from ltjax.train import Recipe
+from ltjax.transfer import CONTROLS, STARTS
+
+HEADS = ("auto", "fresh", "keep")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransferTicket(FindTicket):
+    """A search, and the moving of what it finds."""
+
+    classes: str = setting("0-4", "Classes of the source, as 0-4 or 0,2,7; empty for all.")
+    rewind: str = setting("2ep", "Rewind to: 0, a duration as 500it or 1ep, or end.")
+    target: str = setting("digits", "Data set to move to.")
+    target_classes: str = setting("5-9", "Classes of the target; empty for all.")
+    target_half: str = setting("", "a or b: one of two stratified halves of the target.")
+    on_target: tuple[str, ...] = setting(
+        (),
+        "Settings that differ on the target, as length=20ep,learning_rate=0.01 (those of data, "
+        "training and evaluation; + for , in lists).",
+    )
+    starts: tuple[str, ...] = setting(STARTS, "Start points: theta_0, theta_k, theta_S.")
+    controls: tuple[str, ...] = setting(tuple(CONTROLS), "Controls; empty for none.")
+    control_start: str = setting("theta_0", "Start point whose values the controls keep.")
+    head: str = setting(
+        "auto", "Output layer on the target: fresh, keep, or auto (fresh where classes differ)."
+    )
+    head_hidden: tuple[str, ...] = setting((), "Widths of hidden layers of a fresh head, as 100.")
+    freeze: tuple[str, ...] = setting(
+        (), "Kinds or patterns of parameters that stay as they are on the target, as conv,norm."
+    )
+    freeze_statistics: bool = setting(False, "Use the running statistics of the source unmoved.")
+    ticket: str = setting(
+        "", "Directory of a finished search, or path of a saved ticket, instead of a search."
+    )
+
+
+_PRESETS = {
+    **{name: {**row, "classes": "", "target_classes": ""} for name, row in PRESETS.items()},
+    "mnist-to-fashion": {
+        **PRESETS["lenet-mnist"],
+        "classes": "",
+        "target": "fashion_mnist",
+        "target_classes": "",
+        "levels": 12,
+    },
+}
+_SETTINGS = config.define_flags(TransferTicket, presets=_PRESETS)
+
+_ON_TARGET = (
+    *("normalize", "augment", "optimizer", "learning_rate", "schedule", "milestones", "warmup"),
+    *("momentum", "nesterov", "weight_decay", "decay", "batch_size", "length", "evaluate_every"),
+    *("validation", "patience", "measure", "init"),
+)
+
+
+def source_settings(settings: TransferTicket) -> FindTicket:
+    """The search that belongs to a transfer: from the flags, or from the given ticket."""
+    names = {f.name: f for f in dataclasses.fields(FindTicket)}
+    own = FindTicket(**{name: getattr(settings, name) for name in names})
+    if not settings.ticket:
+        return own
+    path = pathlib.Path(settings.ticket)
+    kept = storage.settings(path)
+    known = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items() if k in names}
+    return dataclasses.replace(own, **known)
+
+
+def target_settings(settings: TransferTicket, source: FindTicket) -> FindTicket:
+    """The settings of training on the target.
+
+    Raises:
+      ValueError: a setting that has no meaning on the target, or a value that is not its type.
+    """
+    changes = {}
+    for part in settings.on_target:
+        name, equals, text = part.partition("=")
+        if name not in _ON_TARGET or not equals:
+            raise ValueError(
+                f"on_target takes name=value; {trees.unknown(name, _ON_TARGET, 'setting')}"
+            )
+        changes[name] = text
+    same_data = settings.target == source.data
+    if same_data and settings.target_classes != source.classes:
+        data.check_disjoint(*(_classes(text) for text in (source.classes, settings.target_classes)))
+    moved = dataclasses.replace(
+        source,
+        data=settings.target,
+        classes=settings.target_classes,
+        half=settings.target_half,
+        # Published statistics belong to the source's data.
+        normalize=source.normalize if source.normalize in ("own", "unit") else "own",
+    )
+    return settings_.override(moved, changes)
+
+
+def _classes(text: str) -> tuple[int, ...]:
+    if not text:
+        raise ValueError(
+            "classes and target_classes overlap: one is empty, which means all classes; give both"
+        )
+    return data.parse_classes(text)
+
+
+def target_network(settings: TransferTicket, target: FindTicket, moved: Dataset) -> Network:
+    """The network on the target."""
+    if settings.head not in HEADS:
+        raise ValueError(trees.unknown(settings.head, HEADS, "head"))
+    widths = tuple(int(width) for width in settings.head_hidden)
+    return settings_.network(target, moved, head_hidden=widths)
+
+
+def target_recipe(
+    settings: TransferTicket, target: FindTicket, net: Network, moved: Dataset
+) -> Recipe:
+    """How tickets are trained on the target."""
+    kinds = trees.kinds(net.shapes().params, head=net.head)
+    frozen = {name for pattern in settings.freeze for name in trees.select(pattern, kinds)}
+    return settings_.recipe(
+        target,
+        net,
+        moved,
+        frozen=frozenset(frozen),
+        frozen_statistics=settings.freeze_statistics,
+        rewinds=False,
+    )
+
+
+def open_run(settings: TransferTicket) -> RunDir:
+    """The directory of the transfer with these settings; touches no disk."""
+    name = f"transfer-{settings.data}-{settings.target}-{settings.model}"
+    return running.run_dir(settings, prefix=name)
+
+
+def main() -> int:
+    """Parses the flags and runs."""
+    settings = _SETTINGS()
+    run = open_run(settings)
+    settings_.use_devices(settings)
+    if run.finished and not settings.dry_run:
+        return running.answer(run)
+    return transfer(settings, run)
+
+
+def transfer(settings: TransferTicket, run: RunDir) -> int:
+    """Searches where needed, trains on the target, reports; returns the exit code.
+
+    Raises:
+      ValueError: settings that do not fit each other; nothing is computed or written then.
+    """
+    search = source_settings(settings)
+    source = settings_.dataset(search)
+    target = target_settings(settings, search)
+    moved = settings_.dataset(target, shape=source.shape)
+    source_net = settings_.network(search, source)
+    net = target_network(settings, target, moved)
+    how = target_recipe(settings, target, net, moved)
+    held_out = settings_.validation(target, moved)
+    arms = _arms(settings)
+    lottery.check(net, moved, how, validation=held_out)
+    _check_head(settings, source_net, net)
+    if settings.dry_run:
+        return _print_plan(settings, search, net, moved, how, arms)
+    levels = _levels(settings, search)
+    progress, keeper = running.keeper(
+        run, settings, label=f"transfer to {moved.name}", steps=how.steps, pieces=len(levels)
+    )
+    trainings = lottery.transfer(
+        levels,
+        net,
+        moved,
+        how,
+        key=jax.random.fold_in(jax.random.key(search.seed), 1),
+        arms=arms,
+        base=settings.control_start,
+        new_head=settings.head == "fresh" or bool(settings.head_hidden),
+        validation=held_out,
+        trainer=settings_.trainer(target, net, how),
+        keep=keeper,
+    )
+    with run.create(), progress:
+        for _ in trainings:
+            pass
+        run.finish_piece("source", [r for level in levels for r in level.records])
+        running.finish(
+            run,
+            ["source", *keeper.pieces],
+            config.as_dict(settings),
+            title=f"Tickets of {net.name}, from {_name(search)} to {_name(target)}",
+            notes=_notes(source, moved, net, source_net),
+        )
+    return running.answer(run)
+
+
+def _arms(settings: TransferTicket) -> tuple[str, ...]:
+    """Start points, then controls, each once."""
+    for name in settings.controls:
+        _ = trees.lookup(CONTROLS, name, "control")
+    for name in (*settings.starts, settings.control_start):
+        _ = transfers.check_arm(name)
+    if not settings.starts:
+        raise ValueError(f"starts is empty; give some of {', '.join(STARTS)}")
+    return tuple(dict.fromkeys((*settings.starts, *settings.controls)))
+
+
+def _check_head(settings: TransferTicket, source: Network, target: Network) -> None:
+    """Refuses what the target's network cannot take over."""
+    ours, theirs = source.shapes(), target.shapes()
+    mask = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, bool), ours.params)
+    ticket = Ticket(mask=mask, theta_0=ours, theta_k=ours, theta_S=ours, prunable=(), meta={})
+    head = transfers.new_head(ticket, theirs, head=target.head)
+    if settings.head == "keep" and head:
+        raise ValueError(
+            f"head=keep, but the head has {source.classes} outputs on the source and "
+            f"{target.classes} on the target; take auto or fresh"
+        )
+    transfers.check_fits(ticket, theirs, new_head=head)
+
+
+def _levels(settings: TransferTicket, search: FindTicket) -> list[Found]:
+    """The tickets to move: searched, read from a search, or one saved ticket with its dense."""
+    if not settings.ticket:
+        return find_ticket.search(search)
+    path = pathlib.Path(settings.ticket)
+    if (path / "settings.json").exists():
+        return storage.levels(path)
+    ticket = lottery.found(storage.load(path))
+    return [lottery.dense_of(ticket), ticket]
+
+
+def _print_plan(
+    settings: TransferTicket,
+    search: FindTicket,
+    net: Network,
+    moved: Dataset,
+    how: Recipe,
+    arms: tuple[str, ...],
+) -> int:
+    levels = 2
+    if not settings.ticket:
+        levels = find_ticket.print_plan(search)
+    members = len(arms) * search.replicates
+    print(f"transfer, {', '.join(arms)}:")
+    print(running.describe_training(net, moved, how, members=members, trainings=members * levels))
+    return 0
+
+
+def _name(settings: FindTicket) -> str:
+    classes = f" {settings.classes}" if settings.classes else ""
+    half = f" half {settings.half}" if settings.half else ""
+    return f"{settings.data}{classes}{half}"
+
+
+def _notes(source: Dataset, moved: Dataset, net: Network, source_net: Network) -> list[str]:
+    notes = [f"source {source.name}: {note}" for note in source.notes]
+    notes += [f"target {moved.name}: {note}" for note in moved.notes]
+    if net.shapes().params != source_net.shapes().params:
+        notes.append("the head was drawn afresh on the target, unpruned; counts leave it out")
+    return notes
+
+
+if __name__ == "__main__":
+    config.run(main)

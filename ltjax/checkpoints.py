@@ -1,0 +1,158 @@
+"""Checkpoints: a nested dict of arrays and a JSON dict, on disk whole or not at all.
+
+A checkpoint is a directory written by orbax with two items, `tree` and `meta`, and a file
+`SHA256SUMS` over all its files (`sha256sum -c` reads it). Nothing in it is executed on loading.
+"""
+
+from collections.abc import Mapping
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from ltjax import trees
+from ltjax.types import Tree
+
+_FORMAT = 1
+_SUMS = "SHA256SUMS"
+
+
+def save(path: str | os.PathLike[str], tree: Tree, *, meta: Mapping[str, Any]) -> None:
+    """Writes a checkpoint and waits until it is there.
+
+    An earlier checkpoint at `path` is replaced only once the new one is whole: it is moved aside,
+    the new one is moved in, the old one is deleted. After a kill at any moment `load` finds the
+    old one or the new one. One process at a time may save to a path.
+
+    Args:
+      path: the directory to make.
+      tree: nested dicts of arrays on the host or any devices, typed keys included. Other
+        containers (tuples, None) are refused: the caller turns them into dicts.
+      meta: what JSON can hold.
+
+    Raises:
+      ValueError: where the tree or `meta` cannot be stored.
+    """
+    path = pathlib.Path(path).absolute()  # Orbax drops relative paths silently.
+    _check_dicts(tree, "tree")
+    leaves = dict(zip(trees.names(tree), jax.tree.leaves(tree), strict=True))
+    if not leaves:
+        raise ValueError(f"checkpoint {path} would hold no array; give a tree that has leaves")
+    about = {"format": _FORMAT, "meta": _as_json(meta), "keys": {}, "empty": {}}
+    for name, leaf in leaves.items():
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            about["keys"][name] = str(jax.random.key_impl(leaf))
+        elif leaf.size == 0:  # Orbax refuses arrays of no elements.
+            about["empty"][name] = [leaf.dtype.name, list(leaf.shape)]
+
+    def stored(name: str, leaf: Any) -> Any:
+        if name in about["empty"]:
+            return np.zeros((1,), bool)
+        return jax.random.key_data(leaf) if name in about["keys"] else leaf
+
+    # Host arrays restore on any device layout, and keys as numbers with every jax.
+    host = jax.tree.map(np.asarray, jax.device_get(trees.map_with_name(stored, tree)))
+    new, old = _beside(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if old.exists() and not path.exists():  # A kill between the two renames below.
+        os.rename(old, path)
+    for leftover in (old, *path.parent.glob(new.name + "*")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        items = ocp.args.Composite(tree=ocp.args.StandardSave(host), meta=ocp.args.JsonSave(about))
+        checkpointer.save(new, items)
+    lines = [f"{_sum(file)}  {name}\n" for name, file in _files(new).items()]
+    (new / _SUMS).write_text("".join(lines))
+    if path.exists():
+        os.rename(path, old)
+    os.rename(new, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load(path: str | os.PathLike[str]) -> tuple[Tree, dict[str, Any]]:
+    """Reads a checkpoint, on any device layout: the tree and `meta`.
+
+    Every byte is held against its checksum before it is used. Arrays come back as NumPy arrays of
+    the dtypes that were saved, typed keys as typed keys, `meta` as JSON reads it.
+
+    Raises:
+      ValueError: where there is no whole checkpoint at `path`.
+    """
+    path = pathlib.Path(path).absolute()
+    _, old = _beside(path)
+    found = old if old.exists() and not path.exists() else path
+    if not found.exists():
+        raise ValueError(f"no checkpoint at {path}; give the directory of a finished one")
+    _check_sums(found)
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            items = ocp.args.Composite(tree=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore())
+            restored = checkpointer.restore(found, items)
+        tree, about = restored["tree"], restored["meta"]
+        known = about["format"]
+    except Exception as error:  # Orbax and TensorStore raise what they like.
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"checkpoint {path} cannot be read by this orbax: {reason}") from error
+    if known != _FORMAT:
+        raise ValueError(f"checkpoint {path} has format {known}; this version reads {_FORMAT}")
+
+    def loaded(name: str, leaf: np.ndarray) -> Any:
+        if name in about["keys"]:
+            return jax.random.wrap_key_data(jnp.asarray(leaf), impl=about["keys"][name])
+        if name in about["empty"]:
+            dtype, shape = about["empty"][name]
+            return np.zeros(shape, jnp.dtype(dtype))
+        return leaf
+
+    return trees.map_with_name(loaded, tree), about["meta"]
+
+
+def _beside(path: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    return path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
+
+
+def _check_dicts(tree: Any, name: str) -> None:
+    if isinstance(tree, dict):
+        for key, child in tree.items():
+            if not isinstance(key, str) or not key or "/" in key:
+                raise ValueError(f"key {key!r} of {name!r} is no name; use text without '/'")
+            _check_dicts(child, f"{name}/{key}")
+    elif not isinstance(tree, jax.Array | np.ndarray | np.generic):
+        kind = type(tree).__name__
+        raise ValueError(f"{name!r} is a {kind}; a checkpoint holds nested dicts of arrays")
+
+
+def _as_json(meta: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return json.loads(json.dumps(dict(meta), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"meta of a checkpoint must be JSON: {error}") from error
+
+
+def _files(directory: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The files of a checkpoint by name; hidden ones are the file system's."""
+    found = sorted(p for p in directory.rglob("*") if p.is_file() and p.name[0] != ".")
+    return {p.relative_to(directory).as_posix(): p for p in found if p.name != _SUMS}
+
+
+def _sum(file: pathlib.Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _check_sums(found: pathlib.Path) -> None:
+    if not (found / _SUMS).is_file():
+        raise ValueError(f"{found} is no whole checkpoint: it has no {_SUMS}; save it again")
+    lines = (found / _SUMS).read_bytes().decode(errors="replace").splitlines()
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    files = _files(found)
+    for name in sorted({*files, *listed}):
+        if name not in files or _sum(files[name]) != listed.get(name):
+            raise ValueError(f"checkpoint {found} is corrupt at {name!r}; save it again")

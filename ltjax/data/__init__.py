@@ -1,0 +1,41 @@
+"""Data sets by name as uint8 arrays, their subsets, and the order and changes of examples.
+
+Loading and subsets are NumPy on the host; augmentation and order are JAX, keyed, for use inside a
+compiled step.
+"""
+
+from ltjax.data.adapt import NORMALIZATIONS, adapt, normalize
+from ltjax.data.augment import AUGMENTATIONS, AugmentFn
+from ltjax.data.dataset import Dataset, Split, make, statistics
+from ltjax.data.order import shuffled, validation_rows
+from ltjax.data.subsets import (
+    check_disjoint,
+    class_halves,
+    halve,
+    limit,
+    parse_classes,
+    take_classes,
+)
+from ltjax.data.table import DATASETS, load
+
+__all__ = [
+    "AUGMENTATIONS",
+    "DATASETS",
+    "NORMALIZATIONS",
+    "AugmentFn",
+    "Dataset",
+    "Split",
+    "adapt",
+    "check_disjoint",
+    "class_halves",
+    "halve",
+    "limit",
+    "load",
+    "make",
+    "normalize",
+    "parse_classes",
+    "shuffled",
+    "statistics",
+    "take_classes",
+    "validation_rows",
+]

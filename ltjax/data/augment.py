@@ -1,0 +1,57 @@
+"""Augmentations: random changes of a batch, drawn on the device from a key.
+
+They act on raw uint8 pixels, before normalization, so that a border of zeros is black.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from ltjax.types import Key, Pixels
+
+AugmentFn = Callable[[Key, Pixels], Pixels]
+
+BORDER = 4
+"""Width in pixels of the black border that `crop` adds on every side."""
+
+
+def none(key: Key, images: Pixels) -> Pixels:
+    """The images as they are."""
+    del key
+    return images
+
+
+def flip(key: Key, images: Pixels) -> Pixels:
+    """Mirrors each image left to right, with probability one half."""
+    mirrored = jax.random.bernoulli(key, 0.5, (images.shape[0], 1, 1, 1))
+    return jnp.where(mirrored, images[:, :, ::-1], images)
+
+
+def crop(key: Key, images: Pixels) -> Pixels:
+    """Shifts each image by up to `BORDER` pixels along both axes; what enters is black.
+
+    The crop of He et al. (2016, section 4.2, https://arxiv.org/abs/1512.03385): a window of the
+    padded image, each of its (2 BORDER + 1)**2 places as likely as any other.
+    """
+    corners = jax.random.randint(key, (images.shape[0], 2), 0, 2 * BORDER + 1)
+    padded = jnp.pad(images, ((0, 0), (BORDER, BORDER), (BORDER, BORDER), (0, 0)))
+
+    def window(image: jax.Array, corner: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), images.shape[1:])
+
+    return jax.vmap(window)(padded, corners)
+
+
+def crop_flip(key: Key, images: Pixels) -> Pixels:
+    """`crop`, then `flip`."""
+    crop_key, flip_key = jax.random.split(key)
+    return flip(flip_key, crop(crop_key, images))
+
+
+AUGMENTATIONS: Mapping[str, AugmentFn] = {
+    "none": none,
+    "flip": flip,
+    "crop": crop,
+    "crop_flip": crop_flip,
+}

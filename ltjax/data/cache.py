@@ -1,0 +1,64 @@
+"""Decoded arrays on disk, so that images are decoded once.
+
+A cache file is there whole or not at all, also after a kill and with several processes writing
+it; one that is damaged all the same is noticed and built again.
+"""
+
+from collections.abc import Callable
+import os
+import pathlib
+import secrets
+import zipfile
+
+from absl import logging
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+def directory(given: str | os.PathLike[str] | None) -> pathlib.Path:
+    """The directory given, else the environment's `LTJAX_CACHE`, else `~/.cache/ltjax`."""
+    return pathlib.Path(given or os.environ.get("LTJAX_CACHE") or "~/.cache/ltjax").expanduser()
+
+
+def fetch(path: pathlib.Path, decode: Callable[[], Arrays]) -> Arrays:
+    """The arrays in the file `path`; where it is absent or damaged, `decode()` writes it first.
+
+    A file that cannot be written costs a warning, and the decoding again at the next start.
+    """
+    arrays = _read(path)
+    if arrays is None:
+        arrays = decode()
+        try:
+            _write(path, arrays)
+        except OSError as error:
+            logging.warning("decoded images are not kept for the next start: %s", error)
+    return arrays
+
+
+def _read(path: pathlib.Path) -> Arrays | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # NumPy skips the checksum where a header is damaged.
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"bad checksum of {damaged}")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
+        logging.warning("the cache file %s is of no use and is built again: %s", path, error)
+        return None
+
+
+def _write(path: pathlib.Path, arrays: Arrays) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

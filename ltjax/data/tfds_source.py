@@ -1,0 +1,226 @@
+"""Images and labels out of a prepared TFDS directory, without TensorFlow where it is array_record.
+
+TFDS is imported where it is needed: a start that finds its images in the cache never imports it.
+"""
+
+from collections.abc import Iterator, Mapping
+import contextlib
+import dataclasses
+import importlib.util
+import itertools
+import pathlib
+from typing import Any
+
+from absl import logging
+import numpy as np
+
+from ltjax.data.cache import Arrays
+from ltjax.data.dataset import FIFTH, stratified
+
+_BLOCK = 1000  # Records decoded at once; one at a time takes three times as long.
+_MAX_BYTES = 16 * 2**30
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tfds:
+    """How a TFDS data set becomes images and labels.
+
+    Attributes:
+      image: key of the image feature; empty for the supervised pair, or the only one there is.
+      label: key of the label feature, likewise.
+      shrink: side of the squares of pixels that are averaged to one.
+    """
+
+    image: str = ""
+    label: str = ""
+    shrink: int = 1
+
+
+def read(path: pathlib.Path, row: Tfds, *, name: str) -> Arrays:
+    """Decodes a prepared directory.
+
+    Returns:
+      `train_images` and `test_images`, uint8 [n, height, width, channels]; `train_labels` and
+      `test_labels`, int32 [n]; `class_names` and `notes`, text.
+
+    Raises:
+      ValueError: where it is no image classification, its images differ in shape or do not fit
+        into memory, or the records cannot be read here.
+    """
+    tfds = import_tfds()
+    try:
+        builder = tfds.builder_from_directory(path)
+    except Exception as error:  # Whatever TFDS stumbles over, the user needs the directory.
+        raise _unreadable(name, path, error) from error
+    image, label = keys(name, tfds, builder.info, row)
+    splits = builder.info.splits
+    if "train" not in splits:
+        raise ValueError(f"data set {name!r} has no split 'train'; it has {', '.join(splits)}")
+    held_out = next((s for s in ("test", "validation") if s in splits), None)
+    arrays: Arrays = {}
+    for part, split in (("train", "train"), ("test", held_out)):
+        if split is not None:
+            examples = _examples(tfds, builder, split, name=name, path=path)
+            count = splits[split].num_examples
+            images, labels = _stack(examples, count, image=image, label=label, name=name)
+            arrays[f"{part}_images"] = _shrink(images, row.shrink)
+            arrays[f"{part}_labels"] = labels
+    notes = []
+    if held_out == "validation":
+        notes.append("no test split: the validation split is the test set")
+    elif held_out is None:
+        notes.append(FIFTH)
+        test, train = stratified(arrays["train_labels"], 0.2, seed=0)
+        for what in ("images", "labels"):
+            everything = arrays[f"train_{what}"]
+            arrays[f"train_{what}"], arrays[f"test_{what}"] = everything[train], everything[test]
+    if row.shrink > 1:
+        notes.append(f"squares of {row.shrink}x{row.shrink} pixels averaged to one")
+    if row.image or row.label:
+        notes.append(f"the image is the feature {image!r}, the label {label!r}")
+    arrays["class_names"] = np.array(builder.info.features[label].names, np.str_)
+    arrays["notes"] = np.array(notes, np.str_)
+    return arrays
+
+
+def import_tfds() -> Any:
+    """TFDS, or an error that says what to install.
+
+    Raises:
+      ValueError: where it, or a package that it needs, is missing.
+    """
+    try:
+        import tensorflow_datasets as tfds  # Half a second, and not always there.
+    except ImportError as error:
+        raise ValueError(
+            f"TFDS cannot be imported ({error}); run: "
+            "pip install tensorflow-datasets importlib_resources pillow"
+        ) from error
+    if not hasattr(tfds, "builder"):
+        raise ValueError(  # TFDS hides the failed import of one of its own dependencies.
+            "TFDS was imported without its contents, for lack of a package; run: "
+            "pip install --upgrade tensorflow-datasets importlib_resources pillow"
+        )
+    return tfds
+
+
+def keys(name: str, tfds: Any, info: Any, row: Tfds) -> tuple[str, str]:
+    """The features that hold the image and the label.
+
+    Args:
+      name: of the data set, for the message.
+      tfds: what `import_tfds` returned.
+      info: a `DatasetInfo`.
+      row: which features to take.
+
+    Raises:
+      ValueError: where there is no single choice.
+    """
+    nested = isinstance(info.features, tfds.features.FeaturesDict)
+    features = dict(info.features.items()) if nested else {}
+    found = []
+    for given, kind, place in (
+        (row.image, tfds.features.Image, 0),
+        (row.label, tfds.features.ClassLabel, 1),
+    ):
+        keys = [key for key, feature in features.items() if isinstance(feature, kind)]
+        pair = info.supervised_keys
+        paired = pair[place] if pair is not None and len(pair) == 2 else None
+        wanted = given or paired
+        if wanted in keys:
+            found.append(wanted)
+        elif len(keys) == 1 and not given:
+            found.append(keys[0])
+        else:
+            raise ValueError(
+                f"data set {name!r} is not read as image classification, which takes one Image "
+                f"and one ClassLabel; its features are: "
+                + ", ".join(f"{k} ({type(f).__name__})" for k, f in features.items())
+            )
+    return found[0], found[1]
+
+
+def _examples(
+    tfds: Any, builder: Any, split: str, *, name: str, path: pathlib.Path
+) -> Iterator[Mapping[str, Any]]:
+    """Examples in the order of the records."""
+    formats = {f.value for f in builder.info.available_file_formats()}
+    random_access = bool(formats & {"array_record", "parquet"})
+    if not random_access and importlib.util.find_spec("tensorflow") is None:
+        elsewhere = path.parents[name.count("/") + 1] / "array_record"
+        raise ValueError(
+            f"data set {name!r} is prepared in {str(path)!r} as {', '.join(sorted(formats))}, "
+            "which only TensorFlow reads; run: pip install 'ltjax[prepare]' (or prepare it anew "
+            f"elsewhere: python -m ltjax.data.prepare --dataset={name} --data_dir={elsewhere})"
+        )
+    try:
+        if random_access:
+            source = builder.as_data_source(split=split)
+            for start in range(0, len(source), _BLOCK):
+                rows = list(range(start, min(start + _BLOCK, len(source))))
+                with _quiet():
+                    block = source.__getitems__(rows)
+                yield from block
+        else:
+            in_order = tfds.ReadConfig(interleave_cycle_length=1)
+            yield from tfds.as_numpy(builder.as_dataset(split=split, read_config=in_order))
+    except Exception as error:  # Damaged or missing records, in whatever words.
+        raise _unreadable(name, path, error) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without TFDS's advice to install OpenCV."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _stack(
+    examples: Iterator[Mapping[str, Any]], count: int, *, image: str, label: str, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    first = next(examples, None)
+    if first is None:
+        raise ValueError(f"data set {name!r} has a split without examples; prepare it anew")
+    shape, dtype = first[image].shape, first[image].dtype
+    size = count * first[image].nbytes
+    if dtype != np.uint8 or size > _MAX_BYTES:
+        raise ValueError(
+            f"data set {name!r} has {dtype} images of {size / 2**30:.1f} GiB in all; read are "
+            f"uint8 images of at most {_MAX_BYTES / 2**30:.0f} GiB, which stay in memory"
+        )
+    images = np.empty((count, *shape), np.uint8)
+    labels = np.empty(count, np.int32)
+    for row, example in enumerate(itertools.chain([first], examples)):
+        if example[image].shape != shape:
+            raise ValueError(
+                f"images of {name!r} differ in shape, such as {shape} and {example[image].shape}; "
+                "only data sets of one shape can be read"
+            )
+        images[row], labels[row] = example[image], example[label]
+    return images, labels
+
+
+def _shrink(images: np.ndarray, side: int) -> np.ndarray:
+    """Averages squares of `side` pixels, to the nearest integer, half up."""
+    if side == 1:
+        return images
+    n, height, width, channels = images.shape
+    squares = images.reshape(n, height // side, side, width // side, side, channels)
+    total = squares.sum(axis=(2, 4), dtype=np.uint32)
+    return ((2 * total + side * side) // (2 * side * side)).astype(np.uint8)
+
+
+def _unreadable(name: str, path: pathlib.Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"data set {name!r} in {str(path)!r} cannot be read ({one_line(error)}); "
+        "delete that directory and prepare it again"
+    )
+
+
+def one_line(error: Exception) -> str:
+    """Kind and message of an error, without line breaks."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

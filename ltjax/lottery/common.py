@@ -1,0 +1,198 @@
+"""What finding and moving tickets share: levels, keepers, keys, splits, checks, records."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+import functools
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax import masks, population, train
+from ltjax.data import Dataset, validation_rows
+from ltjax.models import Network
+from ltjax.population import Observer, Trained
+from ltjax.results import Record, curve_fields
+from ltjax.tickets import Ticket
+from ltjax.train import Data, Recipe
+from ltjax.types import Key, Mask, Tree, Variables
+
+Compute = Callable[[Tree | None, Observer | None], tuple[Tree, list[Record]]]
+"""(partial state to go on from, observer) -> (arrays as nested dicts, records)"""
+
+
+class Keeper(Protocol):
+    """Runs a piece of work, or remembers it."""
+
+    def __call__(self, piece: str, compute: Compute) -> tuple[Tree, list[Record]]:
+        """Returns what `compute` returns; `piece` is a name that is unique in the run."""
+        ...
+
+
+def once(piece: str, compute: Compute) -> tuple[Tree, list[Record]]:
+    """The keeper that keeps nothing."""
+    del piece
+    return compute(None, None)
+
+
+class Found(NamedTuple):
+    """One level of a search: the tickets of all replicates, stacked.
+
+    Trees have a leading axis of replicates. `density` is nominal. `without` names the start
+    points that are not known; their records are left out.
+    """
+
+    level: int
+    density: float
+    mask: Mask
+    theta_0: Variables
+    theta_k: Variables
+    theta_S: Variables
+    prunable: tuple[str, ...]
+    records: list[Record]
+    without: tuple[str, ...] = ()
+
+    def ticket(self, replicate: int = 0, *, meta: dict[str, Any] | None = None) -> Ticket:
+        """The ticket of one replicate."""
+        pick = lambda tree: population.member(tree, replicate)  # noqa: E731
+        return Ticket(
+            mask=pick(self.mask),
+            theta_0=pick(self.theta_0),
+            theta_k=pick(self.theta_k),
+            theta_S=pick(self.theta_S),
+            prunable=self.prunable,
+            meta={
+                **(meta or {}),
+                "level": self.level,
+                "replicate": replicate,
+                "density": self.density,
+            },
+        )
+
+
+def found(ticket: Ticket) -> Found:
+    """A single ticket as a level of one replicate, to be handed to `transfer`."""
+    wrap = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)  # noqa: E731
+    return Found(
+        level=int(ticket.meta.get("level", 1)),
+        density=float(ticket.meta.get("density", 1.0)),
+        mask=wrap(ticket.mask),
+        theta_0=wrap(ticket.theta_0),
+        theta_k=wrap(ticket.theta_k),
+        theta_S=wrap(ticket.theta_S),
+        prunable=ticket.prunable,
+        records=[],
+    )
+
+
+def dense_of(level: Found) -> Found:
+    """The dense network that the tickets of `level` were cut from, as a reference.
+
+    What it would be after training on the source (theta_S) is not known from a ticket.
+    """
+    everything = jax.tree.map(np.ones_like, level.mask)
+    return level._replace(
+        level=0,
+        density=1.0,
+        mask=everything,
+        theta_S=level.theta_0,
+        records=[],
+        without=("theta_S",),
+    )
+
+
+def device_data(dataset: Dataset) -> Data:
+    """Puts a data set on the default device, images as uint8."""
+    train_set, test_set = (
+        train.Examples(jnp.asarray(split.images), jnp.asarray(split.labels, jnp.int32))
+        for split in (dataset.train, dataset.test)
+    )
+    mean, std = (jnp.asarray(v, jnp.float32) for v in (dataset.mean, dataset.std))
+    return Data(train_set, test_set, mean, std)
+
+
+def check(network: Network, dataset: Dataset, recipe: Recipe, *, validation: int) -> None:
+    """Refuses what could not be trained, before anything is compiled.
+
+    Raises:
+      ValueError: shapes or class counts that differ, a batch larger than the training rows, a
+        validation set that leaves none, patience or `best` without a validation set.
+    """
+    images = dataset.train.images
+    if images.shape[1:] != network.input_shape:
+        raise ValueError(
+            f"{dataset.name} has images of {list(images.shape[1:])} and {network.name} takes "
+            f"{list(network.input_shape)}; adapt the data with data.adapt"
+        )
+    if dataset.classes != network.classes:
+        raise ValueError(
+            f"{dataset.name} has {dataset.classes} classes and {network.name} {network.classes} "
+            "outputs; make the network with classes= of the data"
+        )
+    rows = len(images) - validation
+    if validation < 0 or rows < 1:
+        raise ValueError(
+            f"validation must lie in 0..{len(images) - 1} (the training examples of "
+            f"{dataset.name}); got {validation}"
+        )
+    if recipe.batch_size > rows:
+        raise ValueError(
+            f"batch_size {recipe.batch_size} is larger than the {rows} training examples of "
+            f"{dataset.name}; lower it"
+        )
+    if not validation and (recipe.patience or recipe.keep == "best"):
+        raise ValueError("patience and keeping the best weights need a validation set; got none")
+
+
+_PURPOSES = ("init", "order", "split", "score", "control", "target_order", "target_split", "fresh")
+
+
+def keys_for(key: Key, purpose: str, replicates: int) -> Key:
+    """One key a replicate for one purpose; more replicates leave the first ones as they are."""
+    base = jax.random.fold_in(key, _PURPOSES.index(purpose))
+    return jax.vmap(lambda i: jax.random.fold_in(base, i))(jnp.arange(replicates))
+
+
+def fold(keys: Key, number: jax.Array | int) -> Key:
+    """`jax.random.fold_in` of each key."""
+    return jax.vmap(lambda k: jax.random.fold_in(k, number))(keys)
+
+
+def splits(keys: Key, *, examples: int, validation: int) -> tuple[jax.Array, jax.Array]:
+    """Rows of each replicate: int32 [replicates, n] to learn from and [replicates, v] to judge."""
+    return jax.vmap(functools.partial(validation_rows, n=examples, size=validation))(keys)
+
+
+def records_of(
+    trained: Trained,
+    recipe: Recipe,
+    mask: Mask,
+    prunable: Collection[str],
+    *,
+    phase: str,
+    arms: Sequence[str],
+    replicates: Iterable[int],
+    level: int,
+    density: float,
+) -> list[Record]:
+    """The records of a population, one a member."""
+    made = []
+    for i, (arm, replicate) in enumerate(zip(arms, replicates, strict=True)):
+        counted = masks.count(population.member(mask, i), prunable)
+        made.append(
+            Record(
+                phase=phase,
+                arm=arm,
+                level=level,
+                replicate=replicate,
+                density=density,
+                **counted._asdict(),
+                **curve_fields(
+                    trained.steps,
+                    {k: v[:, i] for k, v in trained.curve._asdict().items()},
+                    failed_step=int(trained.failed_step[i]),
+                    measure=recipe.measure,
+                ),
+            )
+        )
+    return made

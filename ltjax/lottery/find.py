@@ -1,0 +1,263 @@
+"""Finding winning tickets: the search over data, network and population."""
+
+from collections.abc import Callable, Collection, Iterator
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+import numpy as np
+
+from ltjax import masks, population, pruning, tickets, train, trees
+from ltjax.data import Dataset
+from ltjax.lottery.common import (
+    Found,
+    Keeper,
+    check,
+    device_data,
+    fold,
+    keys_for,
+    once,
+    records_of,
+    splits,
+)
+from ltjax.models import Network
+from ltjax.population import Observer, Trainer
+from ltjax.results import Record
+from ltjax.tickets import Level, Start
+from ltjax.train import Data, Member, Recipe
+from ltjax.types import Key, Mask, Tree, Variables
+
+
+def find(
+    network: Network,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    key: Key,
+    plan: pruning.Plan,
+    replicates: int = 1,
+    validation: int = 0,
+    rewind: int | str = 0,
+    reset: Collection[str] = tickets.RESETS,
+    score: str = "magnitude",
+    score_at: str = "end",
+    score_batch: int = 0,
+    one_shot: bool = False,
+    trainer: Trainer | None = None,
+    keep: Keeper = once,
+) -> Iterator[Found]:
+    """Searches winning tickets by training, pruning and rewinding.
+
+    Iterative magnitude pruning (Frankle & Carbin) with its variants as arguments. Yields level
+    0, the dense network, to `plan.levels`.
+
+    Args:
+      network: what to prune.
+      dataset: the source.
+      recipe: how each level is trained; its `snapshot` must be the rewind step.
+      key: everything random comes from it.
+      plan: how much each level keeps, from `pruning.plan`.
+      replicates: independent searches, trained side by side.
+      validation: examples held out of the training split, drawn anew for each replicate.
+      rewind: step to which each round rewinds, or `end` (see `tickets.rewinder`).
+      reset: what is rewound, of `tickets.RESETS`.
+      score: a row of `pruning.SCORES`.
+      score_at: `end` rates theta_S, `start` the weights that the level began with.
+      score_batch: examples of the batch for scores with gradients; 0 means the batch size.
+      one_shot: every level is pruned from the dense network.
+      trainer: a compiled trainer of `recipe`, to spread over chosen devices.
+      keep: the keeper.
+
+    Raises:
+      ValueError: before anything is compiled, for settings that do not fit each other.
+    """
+    check(network, dataset, recipe, validation=validation)
+    _check_search(recipe, score, score_at, replicates, rewind)
+    shapes = jax.eval_shape(network.init, key)
+    go_back = tickets.rewinder(
+        point=rewind,
+        reset=reset,
+        kind_of=trees.kinds(shapes.params, head=network.head),
+        steps=recipe.steps,
+    )
+    work = _Work(
+        key=key,
+        network=network,
+        dataset=dataset,
+        plan=plan,
+        recipe=recipe,
+        trainer=trainer or Trainer(recipe),
+        replicates=replicates,
+        validation=validation,
+        score=score,
+        score_at=score_at,
+        score_batch=score_batch or recipe.batch_size,
+        carry_optimizer="optimizer" not in reset,
+        keep=keep,
+    )
+    return _levels(work, go_back, one_shot=one_shot)
+
+
+def _levels(
+    work: "_Work", go_back: Callable[[Level, Level], Start], *, one_shot: bool
+) -> Iterator[Found]:
+    theta_0 = theta_k = work.theta_0
+    dense = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), theta_0.params)
+    start = Start(theta_0, None, 0, 0, 0)
+    for level in tickets.search(
+        start,
+        dense,
+        work.train,
+        work.prune,
+        go_back,
+        levels=work.plan.levels,
+        one_shot=one_shot,
+    ):
+        if level.number == 0:
+            theta_k = level.trained.snapshot
+        yield Found(
+            level=level.number,
+            density=work.plan.densities[level.number],
+            mask=level.mask,
+            theta_0=theta_0,
+            theta_k=theta_k,
+            theta_S=level.trained.variables,
+            prunable=work.plan.prunable,
+            records=level.trained.records,
+        )
+
+
+def _check_search(
+    recipe: Recipe, score: str, score_at: str, replicates: int, rewind: int | str
+) -> None:
+    _ = trees.lookup(pruning.SCORES, score, "score")
+    if score_at not in ("start", "end"):
+        raise ValueError(trees.unknown(score_at, ("start", "end"), "moment to score at"))
+    if replicates < 1:
+        raise ValueError(f"replicates must be at least 1; got {replicates}")
+    expected = 0 if rewind == "end" else rewind
+    if recipe.snapshot != expected:
+        raise ValueError(
+            f"recipe.snapshot must be the rewind step {expected}; got {recipe.snapshot}"
+        )
+
+
+class _Kept(NamedTuple):
+    """A trained level as the search sees it, fresh or remembered."""
+
+    variables: Variables
+    snapshot: Variables
+    opt_state: Tree
+    records: list[Record]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Work:
+    """Training and pruning of whole levels, as the search calls them."""
+
+    key: Key
+    network: Network
+    dataset: Dataset
+    plan: pruning.Plan
+    recipe: Recipe
+    trainer: Trainer
+    replicates: int
+    validation: int
+    score: str
+    score_at: str
+    score_batch: int
+    carry_optimizer: bool
+    keep: Keeper
+
+    @functools.cached_property
+    def data(self) -> Data:
+        return device_data(self.dataset)
+
+    @functools.cached_property
+    def rows(self) -> tuple[jax.Array, jax.Array]:
+        keys = keys_for(self.key, "split", self.replicates)
+        examples = len(self.dataset.train.labels)
+        return splits(keys, examples=examples, validation=self.validation)
+
+    @functools.cached_property
+    def theta_0(self) -> Variables:
+        keys = keys_for(self.key, "init", self.replicates)
+        return jax.device_get(jax.jit(jax.vmap(self.network.init))(keys))
+
+    def members(self, start: Start, mask: Mask) -> Member:
+        keys = fold(keys_for(self.key, "order", self.replicates), start.order)
+        offset = jnp.full(self.replicates, start.schedule_offset, jnp.int32)
+        return Member(keys, start.variables, mask, *self.rows, offset)
+
+    def train(self, number: int, start: Start, mask: Mask) -> _Kept:
+        members = self.members(start, mask)
+
+        def compute(resume: Tree | None, observe: Observer | None) -> tuple[Tree, list[Record]]:
+            trained = self.trainer.train(
+                members,
+                self.data,
+                first=start.first,
+                opt_state=start.opt_state,
+                resume=resume,
+                observe=observe,
+            )
+            tree = {"mask": mask, "theta_S": trained.variables._asdict()}
+            if number == 0:
+                tree |= {"theta_0": self.theta_0._asdict(), "theta_k": trained.snapshot._asdict()}
+            if self.carry_optimizer:
+                tree["opt_state"] = population.numbered(trained.opt_state)
+            made = records_of(
+                trained,
+                self.recipe,
+                mask,
+                self.plan.prunable,
+                phase="source",
+                arms=["ticket"] * self.replicates,
+                replicates=range(self.replicates),
+                level=number,
+                density=self.plan.densities[number],
+            )
+            return jax.device_get(tree), made
+
+        tree, made = self.keep(f"source_{number:02d}", compute)
+        opt_state = None
+        if self.carry_optimizer:
+            like = jax.eval_shape(self.trainer.optimizer_states, members)
+            opt_state = population.unnumbered(tree["opt_state"], like)
+        snapshot = Variables(**tree["theta_k"]) if number == 0 else Variables({}, {})
+        return _Kept(Variables(**tree["theta_S"]), snapshot, opt_state, made)
+
+    def prune(self, number: int, level: Level) -> Mask:
+        ended = self.score_at == "end"
+        rated = level.trained.variables if ended else level.start.variables
+        members = self.members(level.start._replace(variables=rated), level.mask)
+        keys = fold(keys_for(self.key, "score", self.replicates), number)
+        counts = jnp.asarray(self.plan.counts[number], jnp.int32)
+        return jax.device_get(
+            _pruner(self.score, self.recipe, self.score_batch, self.plan.groups)(
+                members, self.data, keys, counts
+            )
+        )
+
+
+@functools.lru_cache(maxsize=4)
+def _pruner(
+    score: str, recipe: Recipe, batch: int, groups: tuple[tuple[str, ...], ...]
+) -> Callable[[Member, Data, Key, jax.Array], Mask]:
+    """Jitted pruning of a population, compiled once for all levels."""
+
+    def one(member: Member, data: Data, key: Key, counts: jax.Array) -> Mask:
+        pick, draw = jax.random.split(key)
+        loss_fn = train.loss_at(member, data, recipe=recipe, batch=batch, key=pick)
+        params = masks.apply(member.start.params, member.mask)
+        scores = pruning.SCORES[score](params, key=draw, loss_fn=loss_fn)
+        return pruning.keep_best(scores, member.mask, counts, groups=groups)
+
+    return jax.jit(
+        lambda members, data, keys, counts: lax.map(
+            lambda pair: one(pair[0], data, pair[1], counts), (members, keys)
+        )
+    )

@@ -1,0 +1,162 @@
+"""Blocks: the parts of the page as HTML; every text that comes from outside is escaped here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+import html
+import math
+from typing import Any
+
+from ltjax import analysis
+from ltjax.analysis import Row, Verdict
+from ltjax.report import layers, words
+from ltjax.report.tables import Line, lines, one_size, shared_sizes
+
+READING = (
+    "Accuracies are in percent of the test set, as mean \N{PLUS-MINUS SIGN} standard deviation "
+    "(n - 1) over replicates; failed replicates are left out and counted. The difference to the "
+    "dense network is paired by replicate, in percentage points, with the 95 % interval of "
+    "Student's t; it is information and no part of the rule."
+)
+
+
+def paragraphs(sentences: Sequence[str], kind: str) -> str:
+    """Sentences, one paragraph each, in a block of the given class."""
+    inner = "\n".join(f"<p>{html.escape(s)}</p>" for s in sentences)
+    return f'<div class="{kind}">\n{inner}\n</div>'
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """Sentences as a list."""
+    return "<ul>\n" + "\n".join(f"<li>{html.escape(s)}</li>" for s in sentences) + "\n</ul>"
+
+
+def details(head: str, inner: str) -> str:
+    """A block that opens on a click."""
+    return f"<details>\n<summary>{html.escape(head)}</summary>\n{inner}\n</details>"
+
+
+def pairs(mapping: Mapping[str, Any]) -> str:
+    """Names and values as a table of two columns."""
+    body = "\n".join(
+        f'<tr><th scope="row">{html.escape(str(name))}</th>{_cell(_plain(value))}</tr>'
+        for name, value in mapping.items()
+    )
+    return f'<table class="pairs">\n<tbody>\n{body}\n</tbody>\n</table>'
+
+
+def results(rows: Sequence[Row]) -> str:
+    """Levels down, arms across: accuracy and steps to the best evaluation.
+
+    Args:
+      rows: the rows of one phase.
+    """
+    names = analysis.arms(rows)
+    over = "".join(f'<th colspan="2" scope="colgroup">{html.escape(a)}</th>' for a in names)
+    counts = ["kept"] if one_size(rows) else ["kept", "of prunable", "of total"]
+    head = _heads(["level", "nominal", "achieved", *counts, *["accuracy", "steps"] * len(names)])
+    body = [
+        _counts(n.any, len(counts)) + "".join(_result(n, a) for a in names) for n in lines(rows)
+    ]
+    return _table(
+        "Density and accuracy in percent; steps to the best evaluation. Green and a star: a "
+        f"winning ticket. {shared_sizes(rows)}".strip(),
+        '<tr><th></th><th colspan="2" scope="colgroup">density</th>'
+        f'<th colspan="{len(counts)}"></th>{over}</tr>\n<tr>{head}</tr>',
+        body,
+    )
+
+
+def full(rows: Sequence[Row]) -> str:
+    """One table an arm with everything that a row holds, and the difference to the dense one."""
+    heads = ["level", "achieved", "accuracy", "final accuracy", "steps to best", "replicates"]
+    heads += ["failed", "difference to dense", "95 % interval", "pairs"]
+    tables = []
+    for arm in analysis.arms(rows):
+        verdicts = {v.row.level: v for v in analysis.winning(rows, arm)}
+        body = [_numbers(r, verdicts.get(r.level)) for r in rows if r.arm == arm]
+        tables.append(f"<h3>{html.escape(arm)}</h3>")
+        tables.append(_table("", f"<tr>{_heads(heads)}</tr>", body))
+    return "\n".join(tables)
+
+
+def layer_table(rows: Sequence[Row]) -> str:
+    """Density of each prunable layer by level; arms with the same layer counts share a table."""
+    tables = []
+    for title, group in layers.same_layers(rows).items():
+        sizes = [f"{name} ({words.count(size)})" for name, (_, size) in group[0].layers.items()]
+        body = []
+        for row in group:
+            densities = row.layer_densities
+            shares = [words.percent(densities.get(name, math.nan)) for name in row.layers]
+            body.append("".join(map(_cell, [str(row.level), words.percent(row.achieved), *shares])))
+        tables.append(f"<h3>{html.escape(title)}</h3>")
+        tables.append(_table("", f"<tr>{_heads(['level', 'all', *sizes])}</tr>", body))
+    return "\n".join(tables)
+
+
+def _counts(row: Row, columns: int) -> str:
+    densities = [words.percent(row.density), words.percent(row.achieved)]
+    counts = [words.count(n) for n in (row.kept, row.prunable, row.total)[:columns]]
+    return "".join(map(_cell, [str(row.level), *densities, *counts]))
+
+
+def _result(line: Line, arm: str) -> str:
+    if arm not in line.rows:
+        return '<td class="arm"></td><td></td>'
+    row, wins = line.rows[arm], arm in line.winners
+    accuracy = _spread(row.accuracy, row.accuracy_sd) if row.n else "failed"
+    win, star = (" win", "*") if wins else ("", "")
+    steps = f'<td class="steps{win}">{words.count(row.best_step)}</td>'
+    return f'<td class="arm{win}">{accuracy}<span class="star">{star}</span></td>{steps}'
+
+
+def _numbers(row: Row, verdict: Verdict | None) -> str:
+    steps = words.count(row.best_step)
+    if not math.isnan(row.best_step_sd):
+        steps += f' <span class="sd">\N{PLUS-MINUS SIGN} {words.count(row.best_step_sd)}</span>'
+    cells = [
+        str(row.level),
+        words.percent(row.achieved),
+        _spread(row.accuracy, row.accuracy_sd),
+        _spread(row.final_accuracy, row.final_accuracy_sd),
+        steps,
+        str(row.n),
+        str(row.failed),
+    ]
+    gain = verdict.difference if verdict else None
+    if gain is None:
+        cells += ["", "", ""]
+    else:
+        low, high = 100 * gain.low, 100 * gain.high
+        cells += [f"{100 * gain.mean:+.2f}", f"{low:+.2f} to {high:+.2f}", str(gain.n)]
+    kind = ' class="win"' if verdict and verdict.wins else ""
+    return "".join(f"<td{kind}>{c}</td>" for c in cells)
+
+
+def _spread(mean: float, sd: float) -> str:
+    if math.isnan(sd):
+        return words.percent(mean)
+    return f'{words.percent(mean)} <span class="sd">\N{PLUS-MINUS SIGN} {100 * sd:.2f}</span>'
+
+
+def _heads(names: Iterable[str]) -> str:
+    return "".join(f'<th scope="col">{html.escape(n)}</th>' for n in names)
+
+
+def _cell(text: str) -> str:
+    return f"<td>{html.escape(text)}</td>"
+
+
+def _table(caption: str, head: str, body: Iterable[str]) -> str:
+    rows = "\n".join(f"<tr>{row}</tr>" for row in body)
+    title = f'<p class="caption">{html.escape(caption)}</p>\n' if caption else ""
+    return (
+        f'{title}<div class="scroll">\n<table>\n<thead>\n{head}\n</thead>\n'
+        f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
+    )
+
+
+def _plain(value: Any) -> str:
+    """Lists without brackets and quotes; anything else as Python writes it."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)

@@ -1,0 +1,34 @@
+"""The style sheet of the page, written into it so that the file needs nothing else."""
+
+CSS = """\
+:root { --ink: #1f2328; --faint: #5f6773; --line: #dfe3e8; --win: #e3f3e6; }
+body { color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", "Helvetica Neue", sans-serif;
+  margin: 2.5rem auto; max-width: 1240px; padding: 0 1.25rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1rem; }
+h2 { border-bottom: 1px solid var(--line); font-size: 1.2rem; margin: 2.5rem 0 1rem;
+  padding-bottom: .25rem; }
+.lead p { font-size: 1.05rem; margin: .25rem 0; }
+.note { color: var(--faint); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .5rem; text-align: right; white-space: nowrap; }
+thead th { font-weight: 600; vertical-align: bottom; }
+thead th[colspan] { text-align: center; }
+thead tr:last-child th { border-bottom: 1px solid var(--faint); }
+tbody tr:hover td { background: #f6f8fa; }
+tbody td { border-bottom: 1px solid var(--line); }
+td.arm { border-left: 1px solid var(--line); }
+td.win, tbody tr:hover td.win { background: var(--win); }
+.sd { color: var(--faint); }
+.star { display: inline-block; width: .7em; }
+table.pairs th, table.pairs td { text-align: left; white-space: normal; vertical-align: top; }
+table.pairs th { font-weight: 500; width: 15rem; }
+table.pairs td { overflow-wrap: anywhere; }
+figure { margin: 1.75rem 0; }
+figure img { display: block; height: auto; max-width: 100%; }
+figcaption, .caption { color: var(--faint); font-size: 13px; margin: 0 0 .4rem; }
+details { margin: .75rem 0; }
+summary { cursor: pointer; font-weight: 600; }
+details h3 { font-size: 14px; margin: 1rem 0 .25rem; }
+@media print { details > * { display: block; } body { margin: 0; max-width: none; } }
+"""

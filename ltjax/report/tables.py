@@ -1,0 +1,194 @@
+"""Tables: the rows of a phase side by side, as text for the terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+
+from ltjax import analysis
+from ltjax.analysis import Row
+from ltjax.report import words
+from ltjax.results import Record
+
+_GAP = "  "
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """The rows of all arms that have the same level and the same counts.
+
+    Attributes:
+      any: one of them, for the level and the counts.
+      rows: row by arm; an arm without this level is missing.
+      winners: arms that are winning tickets here.
+    """
+
+    any: Row
+    rows: Mapping[str, Row]
+    winners: frozenset[str]
+
+
+def lines(rows: Sequence[Row]) -> list[Line]:
+    """The rows of one phase by level."""
+    won = {
+        (arm, v.row.level)
+        for arm in analysis.arms(rows)
+        for v in analysis.winning(rows, arm)
+        if v.wins
+    }
+    groups: dict[tuple[int, int, int, int], dict[str, Row]] = {}
+    for row in sorted(rows, key=lambda r: r.level):
+        counts = (row.level, row.kept, row.prunable, row.total)
+        groups.setdefault(counts, {})[row.arm] = row
+    return [
+        Line(
+            any=next(iter(group.values())),
+            rows=group,
+            winners=frozenset(arm for arm in group if (arm, level) in won),
+        )
+        for (level, *_), group in groups.items()
+    ]
+
+
+def table(records: Iterable[Record], *, width: int = 160) -> str:
+    """The results as text in fixed columns, one block a phase.
+
+    Where the arms do not fit side by side, accuracy and steps come in blocks of their own.
+
+    Args:
+      records: trainings of any phases.
+      width: most characters in a line.
+    """
+    rows = analysis.summarize(records)
+    parts = [_phase([r for r in rows if r.phase == p], width) for p in analysis.phases(rows)]
+    return "\n\n".join([*parts, "\n".join(words.summary(rows))]) + "\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Column:
+    head: str
+    cells: list[str]
+
+    @property
+    def width(self) -> int:
+        return max(len(c) for c in [*_fold(self.head, self._room), *self.cells])
+
+    @property
+    def folded(self) -> list[str]:
+        return _fold(self.head, self._room)
+
+    @property
+    def _room(self) -> int:
+        return max(8, *(len(c) for c in self.cells))
+
+
+def _phase(rows: Sequence[Row], width: int) -> str:
+    table_lines, names = lines(rows), analysis.arms(rows)
+    left = _counts(table_lines)
+    accuracy = [_Column(a, [_accuracy(n, a) for n in table_lines]) for a in names]
+    steps = [_Column(f"{a} steps", [_steps(n, a) for n in table_lines]) for a in names]
+    together = [c for pair in zip(accuracy, steps, strict=True) for c in pair]
+    if _span([*left, *together]) <= width:
+        blocks = [together]
+    else:
+        blocks = [*_split(left, accuracy, width), *_split(left, steps, width)]
+    text = [_title(rows)]
+    text += ["\n".join(_block([*left, *columns])) for columns in blocks]
+    return "\n\n".join(text) + "".join(f"\n{note}" for note in _notes(rows))
+
+
+def _title(rows: Sequence[Row]) -> str:
+    n = max(r.n + r.failed for r in rows)
+    of = f"mean +-sd of {n} replicates" if n > 1 else "one replicate"
+    text = (
+        f"{rows[0].phase}: test accuracy in % ({of}), steps to the best evaluation;"
+        " * marks a winning ticket"
+    )
+    return text + f"\n{shared_sizes(rows)}".rstrip()
+
+
+def shared_sizes(rows: Sequence[Row]) -> str:
+    """Says of how many weights the kept ones are, where that is the same in every row."""
+    if (sizes := one_size(rows)) is None:
+        return ""
+    prunable, total = map(words.count, sizes)
+    return f"Kept: of {prunable} prunable weights, of {total} parameters in all."
+
+
+def one_size(rows: Sequence[Row]) -> tuple[int, int] | None:
+    """Prunable weights and all parameters, where they are the same in every row."""
+    sizes = {(r.prunable, r.total) for r in rows}
+    return next(iter(sizes)) if len(sizes) == 1 else None
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    return [
+        f"{r.arm}, level {r.level}: {r.failed} of {r.n + r.failed} replicates failed and left out"
+        for r in rows
+        if r.failed
+    ]
+
+
+def _counts(table_lines: Sequence[Line]) -> list[_Column]:
+    rows = [n.any for n in table_lines]
+    columns = [
+        _Column("level", [str(r.level) for r in rows]),
+        _Column("nominal density %", [words.percent(r.density) for r in rows]),
+        _Column("achieved density %", [words.percent(r.achieved) for r in rows]),
+        _Column("kept", [words.count(r.kept) for r in rows]),
+    ]
+    if one_size(rows) is None:
+        columns += [
+            _Column("of prunable", [words.count(r.prunable) for r in rows]),
+            _Column("of total", [words.count(r.total) for r in rows]),
+        ]
+    return columns
+
+
+def _accuracy(line: Line, arm: str) -> str:
+    if arm not in line.rows:
+        return "- "
+    row = line.rows[arm]
+    if not row.n:
+        return "failed "
+    text = words.mean_sd(row.accuracy, row.accuracy_sd, sign="+-")
+    return text + ("*" if arm in line.winners else " ")
+
+
+def _steps(line: Line, arm: str) -> str:
+    return words.count(line.rows[arm].best_step) if arm in line.rows else "-"
+
+
+def _split(left: list[_Column], columns: list[_Column], width: int) -> list[list[_Column]]:
+    blocks: list[list[_Column]] = [[]]
+    for column in columns:
+        if blocks[-1] and _span([*left, *blocks[-1], column]) > width:
+            blocks.append([])
+        blocks[-1].append(column)
+    return blocks
+
+
+def _span(columns: Sequence[_Column]) -> int:
+    return sum(c.width for c in columns) + len(_GAP) * (len(columns) - 1)
+
+
+def _block(columns: Sequence[_Column]) -> list[str]:
+    depth = max(len(c.folded) for c in columns)
+    padded = [
+        [""] * (depth - len(c.folded)) + c.folded + ["-" * c.width] + c.cells for c in columns
+    ]
+    return [
+        _GAP.join(cell.rjust(c.width) for cell, c in zip(line, columns, strict=True)).rstrip()
+        for line in zip(*padded, strict=True)
+    ]
+
+
+def _fold(head: str, room: int) -> list[str]:
+    """Breaks a heading at spaces, underscores and hyphens into lines of at most `room`."""
+    pieces = head.replace("_", "_ ").replace("-", "- ").split()
+    folded = [""]
+    for piece in pieces:
+        glue = "" if folded[-1].endswith(("_", "-")) or not folded[-1] else " "
+        if folded[-1] and len(folded[-1] + glue + piece) > room:
+            folded.append(piece)
+        else:
+            folded[-1] += glue + piece
+    return folded

@@ -1,0 +1,362 @@
+"""Training of one member: a pure function of its start, its mask, its key and the data.
+
+A *member* is one network in training. A *leg* is the training between two evaluations; the
+host chains legs (`ltjax.population`), so that one compiled leg serves every length, level,
+control and start point. What differs between members is data, never structure.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import NamedTuple
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+import optax
+
+from ltjax import masks, trees
+from ltjax.data import order
+from ltjax.optimizers import Schedule
+from ltjax.types import Images, Key, Labels, Mask, Params, Pixels, Scalar, Tree, Variables
+
+MEASURES = ("accuracy", "loss")
+
+
+class Examples(NamedTuple):
+    """Images as uint8 [n, height, width, channels] and labels as int32 [n]."""
+
+    images: Pixels
+    labels: Labels
+
+
+class Data(NamedTuple):
+    """What every member of a population shares, on the device.
+
+    `mean` and `std` are float32 [channels], on the scale where white is 1.
+    """
+
+    train: Examples
+    test: Examples
+    mean: jax.Array
+    std: jax.Array
+
+
+class Member(NamedTuple):
+    """One network to be trained.
+
+    Attributes:
+      key: order of the examples and augmentation.
+      start: parameters and running statistics to start from; pruned weights may hold anything.
+      mask: the live weights.
+      train_rows: int32 [n], the rows of `Data.train` it learns from.
+      validation_rows: int32 [v], the rows of `Data.train` that only judge; v may be 0.
+      schedule_offset: int32 scalar, added to the step before the schedule sees it.
+    """
+
+    key: Key
+    start: Variables
+    mask: Mask
+    train_rows: jax.Array
+    validation_rows: jax.Array
+    schedule_offset: jax.Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings that all members of a population share.
+
+    Attributes:
+      apply: as `models.Network.apply`.
+      optimizer: an optax transformation; its updates are multiplied by the schedule.
+      schedule: learning rate of a step, or None where the optimizer is complete by itself.
+      batch_size: examples a step.
+      steps: steps of the whole training.
+      every: steps between evaluations.
+      snapshot: step whose variables are kept as theta_k, or None.
+      patience: evaluations without a better validation result before it stops, though never
+        before `snapshot`; 0 never stops.
+      measure: `accuracy` or `loss`, which validation result is compared.
+      keep: `last` or `best`, which variables are theta_S.
+      augment: (key, uint8 images) -> uint8 images, or None.
+      frozen: names of the parameters that stay as they are.
+      frozen_statistics: run in evaluation mode, so that running statistics are used, not moved.
+      block: images evaluated at once.
+    """
+
+    apply: Callable[..., tuple[jax.Array, Tree]]
+    optimizer: optax.GradientTransformation
+    schedule: Schedule | None = None
+    batch_size: int
+    steps: int
+    every: int
+    snapshot: int | None = None
+    patience: int = 0
+    measure: str = "accuracy"
+    keep: str = "last"
+    augment: Callable[[Key, jax.Array], jax.Array] | None = None
+    frozen: frozenset[str] = frozenset()
+    frozen_statistics: bool = False
+    block: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuses settings that make no training."""
+        if self.batch_size < 1 or self.every < 1 or self.steps < 0 or self.block < 1:
+            raise ValueError(
+                "batch_size, every and block must be at least 1 and steps at least 0; got "
+                f"{self.batch_size}, {self.every}, {self.block}, {self.steps}"
+            )
+        if self.snapshot is not None and not 0 <= self.snapshot <= self.steps:
+            raise ValueError(
+                f"the rewind step must lie in 0..{self.steps} (the length); got {self.snapshot}"
+            )
+        if self.measure not in MEASURES:
+            raise ValueError(trees.unknown(self.measure, MEASURES, "measure"))
+        if self.keep not in ("last", "best"):
+            raise ValueError(trees.unknown(self.keep, ("last", "best"), "choice of weights"))
+
+
+class State(NamedTuple):
+    """Everything that a member in training carries from leg to leg."""
+
+    variables: Variables
+    opt_state: Tree
+    snapshot: Variables
+    best: Variables
+    best_value: jax.Array
+    best_step: jax.Array
+    waited: jax.Array
+    stopped: jax.Array
+    failed_step: jax.Array
+
+
+class Evaluation(NamedTuple):
+    """What one leg reports: float32 scalars; validation is NaN without a validation set."""
+
+    train_loss: jax.Array
+    validation_accuracy: jax.Array
+    validation_loss: jax.Array
+    test_accuracy: jax.Array
+    test_loss: jax.Array
+    ran: jax.Array
+    """False where the member had stopped before this leg."""
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Cross-entropy of each example, in nats: [batch, classes], [batch] -> [batch]."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def pixels_to_images(pixels: jax.Array, data: Data) -> Images:
+    """uint8 to float32, by the mean and standard deviation of the data."""
+    return (pixels.astype(jnp.float32) / 255.0 - data.mean) / data.std
+
+
+def begin(member: Member, *, recipe: Recipe, opt_state: Tree | None = None) -> State:
+    """The state before the first step.
+
+    Args:
+      member: the network to be trained.
+      recipe: its settings.
+      opt_state: an optimizer state to go on with; a fresh one where it is None.
+    """
+    variables = Variables(masks.apply(member.start.params, member.mask), member.start.stats)
+    if opt_state is None:
+        opt_state = recipe.optimizer.init(variables.params)
+    empty = Variables({}, {})
+    return State(
+        variables=variables,
+        opt_state=opt_state,
+        snapshot=empty if recipe.snapshot is None else variables,
+        best=variables if recipe.keep == "best" else empty,
+        best_value=jnp.float32(-jnp.inf),
+        best_step=jnp.int32(-1),
+        waited=jnp.int32(0),
+        stopped=jnp.bool_(False),
+        failed_step=jnp.int32(-1),
+    )
+
+
+def leg(
+    state: State, member: Member, data: Data, first: jax.Array, last: jax.Array, *, recipe: Recipe
+) -> tuple[State, Evaluation]:
+    """Trains one member from step `first` to step `last` and evaluates it there.
+
+    A stopped member stays as it is. The batches are a function of the step alone: a stream of
+    keyed permutations of the training rows, one an epoch, cut into batches (a batch may hold
+    the end of one epoch and the beginning of the next, so none is short and none is dropped).
+
+    Args:
+      state: from `begin` or the leg before.
+      member: the same as for `begin`.
+      data: the data of the population.
+      first: int32 scalar, the step at which `state` stands.
+      last: int32 scalar, at most `recipe.every` after `first`.
+      recipe: the settings.
+    """
+    scalar = jnp.float32(jnp.nan)
+
+    def skip() -> tuple[State, Evaluation]:
+        nothing = Evaluation(scalar, scalar, scalar, scalar, scalar, jnp.bool_(False))
+        return state, nothing
+
+    def run() -> tuple[State, Evaluation]:
+        variables, opt_state, loss = _steps(state, member, data, first, last, recipe)
+        moved = state._replace(variables=variables, opt_state=opt_state)
+        report = _evaluate(variables, member, data, loss, recipe)
+        return _judge(moved, report, last, recipe), report
+
+    return lax.cond(state.stopped, skip, run)
+
+
+def _steps(
+    state: State, member: Member, data: Data, first: jax.Array, last: jax.Array, recipe: Recipe
+) -> tuple[Variables, Tree, Scalar]:
+    order_key, augment_key = jax.random.split(member.key)
+    rows = order.shuffled(
+        order_key,
+        first * recipe.batch_size,
+        count=recipe.every * recipe.batch_size,
+        n=member.train_rows.size,
+    ).reshape(recipe.every, recipe.batch_size)
+    live = _trainable(member.mask, recipe.frozen)
+    optimizer = optax.chain(recipe.optimizer, masks.hold(live))
+
+    def step(t: jax.Array, carry: tuple) -> tuple:
+        variables, (inner, held), total = carry
+        batch = member.train_rows[rows[t - first]]
+        pixels = data.train.images[batch]
+        if recipe.augment is not None:
+            pixels = recipe.augment(jax.random.fold_in(augment_key, t), pixels)
+        (loss, stats), grads = jax.value_and_grad(_loss, has_aux=True)(
+            variables.params, variables.stats, pixels, data.train.labels[batch], data, recipe
+        )
+        updates, held_state = optimizer.update(grads, (inner, held), variables.params)
+        if recipe.schedule is not None:
+            rate = recipe.schedule(t + member.schedule_offset)
+            updates = jax.tree.map(lambda u: (rate * u).astype(u.dtype), updates)
+        params = optax.apply_updates(variables.params, updates)
+        return Variables(params, stats), held_state, total + loss
+
+    held = masks.hold(live).init(state.variables.params)
+    start = (state.variables, (state.opt_state, held), jnp.float32(0))
+    variables, (opt_state, _), total = lax.fori_loop(first, last, step, start)
+    return variables, opt_state, total / jnp.maximum(last - first, 1)
+
+
+def _trainable(mask: Mask, frozen: frozenset[str]) -> Mask:
+    """The weights that may move: live, and in no frozen parameter."""
+    if not frozen:
+        return mask
+    return trees.map_with_name(lambda n, m: jnp.zeros_like(m) if n in frozen else m, mask)
+
+
+def _loss(
+    params: Params,
+    stats: Tree,
+    pixels: jax.Array,
+    labels: jax.Array,
+    data: Data,
+    recipe: Recipe,
+) -> tuple[Scalar, Tree]:
+    images = pixels_to_images(pixels, data)
+    logits, stats = recipe.apply(
+        Variables(params, stats), images, train=not recipe.frozen_statistics
+    )
+    return cross_entropy(logits, labels).mean(), stats
+
+
+def loss_at(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -> Callable:
+    """The loss of parameters on one random batch of the member's rows, for scores."""
+    rows = jax.random.choice(key, member.train_rows, (batch,), replace=False)
+
+    def loss(params: Params) -> Scalar:
+        return _loss(
+            params,
+            member.start.stats,
+            data.train.images[rows],
+            data.train.labels[rows],
+            data,
+            recipe,
+        )[0]
+
+    return loss
+
+
+def _evaluate(
+    variables: Variables, member: Member, data: Data, loss: Scalar, recipe: Recipe
+) -> Evaluation:
+    everything = jnp.arange(data.test.labels.size)
+    test = evaluate(variables, data.test, everything, data, recipe=recipe)
+    nothing = (jnp.float32(jnp.nan), jnp.float32(jnp.nan))
+    if member.validation_rows.size:
+        validation = evaluate(variables, data.train, member.validation_rows, data, recipe=recipe)
+    else:
+        validation = nothing
+    return Evaluation(loss, *validation, *test, jnp.bool_(True))
+
+
+def evaluate(
+    variables: Variables, examples: Examples, rows: jax.Array, data: Data, *, recipe: Recipe
+) -> tuple[Scalar, Scalar]:
+    """Accuracy in [0, 1] and mean cross-entropy in nats over all `rows`, block by block."""
+    n = rows.size
+    block = min(recipe.block, n)
+    blocks = -(-n // block)
+    padded = jnp.pad(rows, (0, blocks * block - n)).reshape(blocks, block)
+    counts = (jnp.arange(blocks * block) < n).reshape(blocks, block)
+
+    def one(args: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        chosen, weight = args
+        labels = examples.labels[chosen]
+        images = pixels_to_images(examples.images[chosen], data)
+        logits, _ = recipe.apply(variables, images, train=False)
+        right = (jnp.argmax(logits, -1) == labels) & weight
+        return right.sum(), jnp.where(weight, cross_entropy(logits, labels), 0.0).sum()
+
+    right, loss = lax.map(one, (padded, counts))
+    return right.sum() / n, loss.sum() / n
+
+
+def _judge(state: State, report: Evaluation, step: jax.Array, recipe: Recipe) -> State:
+    """Books the evaluation: best so far, patience, snapshot, failure."""
+    judged = jnp.isfinite(report.validation_loss)
+    value = report.validation_accuracy
+    if recipe.measure == "loss":
+        value = -report.validation_loss
+    better = judged & (value > state.best_value)
+    waited = jnp.where(better, 0, state.waited + 1)
+    failed = ~jnp.isfinite(report.train_loss) | ~jnp.isfinite(report.test_loss)
+    failed_step = jnp.where(failed, step, state.failed_step).astype(jnp.int32)
+    out_of_patience = jnp.bool_(False)
+    if recipe.patience:
+        out_of_patience = (waited >= recipe.patience) & (step >= (recipe.snapshot or 0))
+
+    def choose(condition: jax.Array, new: Variables, old: Variables) -> Variables:
+        return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+    state = state._replace(
+        best_value=jnp.where(better, value, state.best_value),
+        best_step=jnp.where(better, step, state.best_step).astype(jnp.int32),
+        waited=waited.astype(jnp.int32),
+        stopped=failed | out_of_patience,
+        failed_step=failed_step,
+    )
+    if recipe.snapshot is not None:
+        here = step == recipe.snapshot
+        state = state._replace(snapshot=choose(here, state.variables, state.snapshot))
+    if recipe.keep == "best":
+        state = state._replace(best=choose(better, state.variables, state.best))
+    return state
+
+
+def trained(state: State, *, recipe: Recipe) -> Variables:
+    """theta_S: the last or the best variables, as the recipe says."""
+    return state.best if recipe.keep == "best" else state.variables
+
+
+def stops(recipe: Recipe, *, first: int = 0) -> list[int]:
+    """The steps at which a training that begins at `first` is evaluated, `first` included."""
+    marks = {first, recipe.steps, *range(0, recipe.steps, recipe.every)}
+    if recipe.snapshot is not None:
+        marks.add(recipe.snapshot)
+    return sorted(s for s in marks if s >= first)

@@ -1,0 +1,51 @@
+"""Two host devices for every test, and strict numerics."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_numpy_rank_promotion", "allow")
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
+
+
+def assert_trees_equal(a, b):
+    """Equal structure, dtypes, shapes and bits."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.dtype == y.dtype
+        assert x.shape == y.shape
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+
+
+def trees_differ(a, b):
+    """True where any number differs."""
+    return any(
+        not np.array_equal(np.asarray(x), np.asarray(y))
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+def small_params(seed=0):
+    """Parameters with every kind of leaf, and two layers of equal shape."""
+    rng = np.random.default_rng(seed)
+
+    def leaf(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    return {
+        "conv_0": {"kernel": leaf(3, 3, 2, 4), "bias": leaf(4)},
+        "dense_0": {"kernel": leaf(10, 10), "bias": leaf(10)},
+        "dense_1": {"kernel": leaf(10, 10), "bias": leaf(10)},
+        "head": {"kernel": leaf(10, 3), "bias": leaf(3)},
+        "norm_0": {"scale": leaf(4), "bias": leaf(4)},
+    }

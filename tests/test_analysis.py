@@ -1,0 +1,215 @@
+"""Summaries against means worked out by hand; the winning rule on cases that could go wrong."""
+
+import dataclasses
+import math
+
+import pytest
+
+from ltjax import analysis
+from ltjax.results import Record
+
+
+def record(accuracy=0.9, best_step=100, **changes):
+    """A record of a network of 1000 prunable weights; `accuracy=None` is a failed training."""
+    level = changes.get("level", 0)
+    kept = changes.get("kept", round(1000 * 0.8**level))
+    failed = accuracy is None
+    fields = {
+        "phase": "target",
+        "arm": "theta_0",
+        "level": level,
+        "replicate": 0,
+        "density": 0.8**level,
+        "kept": kept,
+        "prunable": 1000,
+        "total": 1010,
+        "layers": {"dense_0/kernel": (kept - 90, 900), "head/kernel": (90, 100)},
+        "steps": [0, 50] if failed else [0, 50, 100],
+        "train_loss": [None, None] if failed else [None, 0.5, 0.4],
+        "validation_accuracy": [],
+        "validation_loss": [],
+        "test_accuracy": [0.1, 0.1] if failed else [0.1, accuracy - 0.05, accuracy],
+        "test_loss": [2.3, None] if failed else [2.3, 0.6, 0.5],
+        "best_step": -1 if failed else best_step,
+        "accuracy": 0.0 if failed else accuracy,
+        "final_accuracy": 0.1 if failed else accuracy - 0.01,
+        "failed_step": 40 if failed else None,
+    }
+    return Record(**{**fields, **changes})
+
+
+def arm(accuracies, best_steps=None, **changes):
+    """One record a replicate."""
+    best_steps = best_steps or [100] * len(accuracies)
+    return [
+        record(a, s, replicate=i, **changes)
+        for i, (a, s) in enumerate(zip(accuracies, best_steps, strict=True))
+    ]
+
+
+def test_means_and_deviations_are_those_worked_out_by_hand():
+    (row,) = analysis.summarize(arm([0.90, 0.92, 0.94], [100, 200, 600], level=1))
+    assert row.accuracy == pytest.approx(0.92)
+    assert row.accuracy_sd == pytest.approx(0.02)  # sqrt((0.02^2 + 0 + 0.02^2) / (3 - 1))
+    assert row.final_accuracy == pytest.approx(0.91)
+    assert row.final_accuracy_sd == pytest.approx(0.02)
+    assert row.best_step == 300
+    assert row.best_step_sd == pytest.approx(math.sqrt((200**2 + 100**2 + 300**2) / 2))
+    assert (row.n, row.failed) == (3, 0)
+    assert (row.kept, row.prunable, row.total) == (800, 1000, 1010)
+    assert row.achieved == 0.8
+    assert row.layer_densities == {"dense_0/kernel": 710 / 900, "head/kernel": 0.9}
+
+
+def test_achieved_density_is_counted_not_asked_for():
+    (row,) = analysis.summarize([record(level=1, kept=803)])
+    assert (row.density, row.achieved) == (0.8, 0.803)
+
+
+def test_one_replicate_has_no_deviation():
+    (row,) = analysis.summarize([record(0.9)])
+    assert row.accuracy == 0.9
+    assert math.isnan(row.accuracy_sd)
+    assert math.isnan(row.best_step_sd)
+
+
+def test_failed_replicates_are_counted_and_left_out():
+    rows = analysis.summarize(arm([0.90, None, 0.94]) + arm([None, None], level=1))
+    assert [(r.n, r.failed) for r in rows] == [(2, 1), (0, 2)]
+    assert rows[0].accuracy == pytest.approx(0.92)
+    assert rows[0].best_step == 100
+    assert math.isnan(rows[1].accuracy)
+    assert rows[1].kept == 800
+
+
+def test_failures_name_arm_replicate_level_and_step():
+    assert analysis.failures(arm([0.9, None], level=2)) == [
+        "target, theta_0, replicate 1, level 2: loss not finite at step 40"
+    ]
+
+
+def test_rows_come_in_order_of_display_whatever_the_order_of_records():
+    found = [
+        record(arm="shuffled_mask", level=1),
+        record(arm="redrawn"),
+        record(arm="theta_k"),
+        record(level=2),
+        record(level=0),
+        record(phase="source", arm="ticket"),
+    ]
+    rows = analysis.summarize(found)
+    assert [(r.phase, r.arm, r.level) for r in rows] == [
+        ("source", "ticket", 0),
+        ("target", "theta_0", 0),
+        ("target", "theta_0", 2),
+        ("target", "theta_k", 0),
+        ("target", "redrawn", 0),
+        ("target", "shuffled_mask", 1),
+    ]
+
+
+def test_order_of_replicates_does_not_change_a_bit():
+    found = arm([0.1, 0.2, 0.3, 0.7]) + arm([0.3, 0.3, 0.6, 0.1], level=1)
+    assert analysis.summarize(found[::-1]) == analysis.summarize(found)
+
+
+def test_two_records_of_one_training_are_refused():
+    with pytest.raises(ValueError, match=r"replicate 0 of 'theta_0' \(target\) has two records"):
+        analysis.summarize([record(0.9), record(0.8)])
+
+
+@pytest.mark.parametrize(
+    ("dense", "pruned", "wins"),
+    [
+        pytest.param(([0.9], [100]), ([0.91], [100]), True, id="better, as fast"),
+        pytest.param(([0.9], [100]), ([0.91], [90]), True, id="better, faster"),
+        pytest.param(([0.9], [100]), ([0.9], [100]), True, id="equal in both"),
+        pytest.param(([0.9], [100]), ([0.9], [101]), False, id="equal, slower"),
+        pytest.param(([0.9], [100]), ([0.95], [101]), False, id="better, slower"),
+        pytest.param(([0.9], [100]), ([0.8999], [50]), False, id="worse, faster"),
+        pytest.param(
+            ([0.7, 0.1, 0.2], [9, 9, 9]),
+            ([0.2, 0.4, 0.4], [9, 9, 9]),
+            True,
+            id="equal but for bits",
+        ),
+        pytest.param(
+            ([0.9, 0.9], [100, 300]), ([0.85, 0.97], [350, 50]), True, id="means, not members"
+        ),
+        pytest.param(
+            ([0.9, None], [100, 1]), ([0.91, 0.91], [100, 100]), True, id="dense failed once"
+        ),
+        pytest.param(
+            ([0.9, 0.9], [100, 100]), ([None, 0.91], [1, 100]), True, id="ticket failed once"
+        ),
+        pytest.param(([0.9], [100]), ([None], [1]), False, id="ticket failed"),
+    ],
+)
+def test_a_ticket_wins_by_mean_accuracy_and_mean_steps(dense, pruned, wins):
+    rows = analysis.summarize(arm(*dense) + arm(*pruned, level=3))
+    (verdict,) = analysis.winning(rows, "theta_0")
+    assert verdict.wins == wins
+    assert (verdict.row.level, verdict.dense.level) == (3, 0)
+    smallest = analysis.smallest_winning_density(rows, "theta_0")
+    assert smallest == (0.512 if wins else None)
+
+
+def test_each_start_point_is_held_against_its_own_dense_network():
+    found = [
+        record(0.80, arm="theta_0"),
+        record(0.85, arm="theta_0", level=1),
+        record(0.90, arm="theta_k"),
+        record(0.85, arm="theta_k", level=1),
+        record(0.95, phase="source", arm="ticket"),
+        record(0.96, phase="source", arm="ticket", level=1),
+    ]
+    rows = analysis.summarize(found)
+    won = {name: [v.wins for v in analysis.winning(rows, name)] for name in analysis.arms(rows)}
+    assert won == {"ticket": [True], "theta_0": [True], "theta_k": [False]}
+
+
+def test_the_smallest_winning_density_may_lie_below_a_level_that_loses():
+    found = [record(0.9), *(record(a, level=i) for i, a in [(1, 0.91), (2, 0.8), (3, 0.92)])]
+    rows = analysis.summarize([*found, record(0.5, level=4)])
+    assert [v.wins for v in analysis.winning(rows, "theta_0")] == [True, False, True, False]
+    assert analysis.smallest_winning_density(rows, "theta_0") == 0.512
+
+
+@pytest.mark.parametrize("dense", [[], arm([None, None])], ids=["absent", "failed"])
+def test_without_a_dense_network_there_is_no_verdict(dense):
+    rows = analysis.summarize(dense + arm([0.9, 0.9], level=1))
+    assert analysis.winning(rows, "theta_0") == []
+    assert analysis.smallest_winning_density(rows, "theta_0") is None
+
+
+def test_unknown_and_ambiguous_arms_are_refused():
+    rows = analysis.summarize([record(), record(phase="source")])
+    with pytest.raises(ValueError, match="no arm 'theta_1'; did you mean theta_0"):
+        analysis.winning(rows, "theta_1")
+    with pytest.raises(ValueError, match="choose one by phase="):
+        analysis.winning(rows, "theta_0")
+    assert analysis.winning(rows, "theta_0", phase="source") == []
+
+
+def test_the_interval_is_that_of_students_t_over_pairs():
+    rows = analysis.summarize(arm([0.90, 0.80, 0.70, 0.5]) + arm([0.91, 0.83, 0.72, None], level=1))
+    found = analysis.winning(rows, "theta_0")[0].difference
+    # Gains 1, 3 and 2 points: mean 2, sd 1, and t(0.975, 2) is 4.30265 in any table.
+    assert found is not None
+    assert found.n == 3
+    assert found.mean == pytest.approx(0.02)
+    assert found.high - found.mean == pytest.approx(0.01 * 4.30265 / math.sqrt(3), rel=1e-5)
+    assert found.mean - found.low == pytest.approx(found.high - found.mean)
+
+
+def test_one_pair_has_no_interval():
+    rows = analysis.summarize(arm([0.9, None]) + arm([0.9, 0.9], level=1))
+    assert analysis.winning(rows, "theta_0")[0].difference is None
+
+
+def test_the_mean_curve_is_over_those_that_still_run():
+    early = dataclasses.replace(record(0.5), steps=[0, 50], test_accuracy=[0.2, 0.5])
+    late = dataclasses.replace(record(0.9), test_accuracy=[0.1, 0.7, 0.9])
+    steps, accuracies = analysis.mean_curve([early, late, record(None)])
+    assert steps == [0, 50, 100]
+    assert accuracies == pytest.approx([0.15, 0.6, 0.9])

@@ -1,0 +1,269 @@
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltjax import checkpoints
+
+
+def make(seed=0):
+    numbers = np.random.default_rng(seed)
+    return {
+        "mask": {"dense_0": {"kernel": numbers.random((30, 7)) < 0.5, "bias": np.ones(7, bool)}},
+        "theta_0": {"dense_0": {"kernel": jnp.asarray(numbers.normal(size=(30, 7)), jnp.float32)}},
+        "stats": {},
+        "nested": {"empty": {}, "none_left": np.zeros((0, 3), np.float32)},
+        "key": jax.random.key(3),
+        "keys": jax.random.split(jax.random.key(4, impl="rbg"), 3),
+        "step": np.int32(12),
+        "images": np.arange(9, dtype=np.uint8),
+        "half": jnp.ones(3, jnp.bfloat16),
+        "wide": np.full(2, np.pi),
+        "strange": np.array([np.nan, np.inf, -0.0, 1e-45], np.float32),
+    }
+
+
+META = {"data": "digits", "density": 0.1, "levels": [1, 2], "none": None, "deep": {"a": True}}
+
+
+def assert_same(ours, theirs):
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "ticket"
+    checkpoints.save(path, make(), meta=META)
+    return path
+
+
+def test_round_trip_is_exact(saved):
+    tree, meta = checkpoints.load(saved)
+    assert_same(tree, make())
+    assert meta == META
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_arrays_come_back_on_the_host(saved):
+    tree, _ = checkpoints.load(saved)
+    assert type(tree["theta_0"]["dense_0"]["kernel"]) is np.ndarray
+
+
+def test_relative_paths_and_new_parents(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoints.save("a/b/ticket", {"w": np.ones(3)}, meta={})
+    assert checkpoints.load(str(tmp_path / "a/b/ticket"))[0]["w"].sum() == 3
+    assert checkpoints.load("a/b/ticket")[1] == {}
+
+
+def test_saving_again_replaces(tmp_path):
+    path = tmp_path / "ticket"
+    for value in (1, 2):
+        checkpoints.save(path, {"w": np.full(3, value)}, meta={"value": value})
+        tree, meta = checkpoints.load(path)
+        assert (tree["w"][0], meta["value"]) == (value, value)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class Kill(BaseException):
+    """Stands for a kill: nothing below catches it."""
+
+
+def test_a_kill_around_each_rename_leaves_a_whole_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "ticket"
+    rename = os.rename
+    checkpoints.save(path, {"w": np.zeros(3)}, meta={"value": 0})
+    done = {"calls": 0}
+
+    def killed(before, after, *, at, first):
+        ours = str(before).startswith(str(tmp_path)) and "orbax-checkpoint-tmp" not in str(before)
+        if not ours:
+            return rename(before, after)
+        done["calls"] += 1
+        if done["calls"] == at and first:
+            raise Kill
+        rename(before, after)
+        if done["calls"] == at:
+            raise Kill
+        return None
+
+    seen = []
+    for value, (at, first) in enumerate([(1, True), (1, False), (2, False)], start=1):
+        done["calls"] = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                os, "rename", lambda a, b, at=at, first=first: killed(a, b, at=at, first=first)
+            )
+            with pytest.raises(Kill):
+                checkpoints.save(path, {"w": np.full(3, value)}, meta={"value": value})
+        tree, meta = checkpoints.load(path)
+        assert (tree["w"] == meta["value"]).all()
+        seen.append(meta["value"])
+    assert seen == [0, 0, 3]
+    checkpoints.save(path, {"w": np.full(3, 9)}, meta={"value": 9})
+    assert checkpoints.load(path)[1] == {"value": 9}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+WRITER = """
+import sys
+import numpy as np
+from ltjax import checkpoints
+print("ready", flush=True)
+for value in range(1_000_000):
+    tree = {f"leaf_{i}": np.full(50_000, value) for i in range(4)}
+    checkpoints.save(sys.argv[1], tree, meta={"value": value})
+    print(value, flush=True)
+"""
+
+
+def test_kill_9_in_mid_save(tmp_path):
+    path = tmp_path / "ticket"
+    outcomes = []
+    for wait in (0.0, 0.13, 0.41):
+        command = [sys.executable, "-c", WRITER, path]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout.readline() == "ready\n"
+            time.sleep(wait)
+            writer.send_signal(signal.SIGKILL)
+            last = [int(line) for line in writer.stdout.read().split()]
+        try:
+            tree, meta = checkpoints.load(path)
+        except ValueError as error:
+            assert not outcomes, "a checkpoint was there before"
+            assert "no checkpoint" in str(error)
+            continue
+        outcomes.append(meta["value"])
+        assert all((leaf == meta["value"]).all() for leaf in tree.values())
+        assert not last or meta["value"] in (last[-1], last[-1] + 1)
+    assert outcomes, "no writer lived long enough"
+
+
+def files_of(path):
+    return sorted(p.relative_to(path) for p in path.rglob("*") if p.is_file())
+
+
+def damage_truncate(file):
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def damage_flip(file):
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 0x10
+    file.write_bytes(raw)
+
+
+def damage_empty(file):
+    file.write_bytes(b"")
+
+
+def damage_delete(file):
+    file.unlink()
+
+
+@pytest.mark.parametrize("damage", [damage_truncate, damage_flip, damage_empty, damage_delete])
+def test_damage_to_any_file_is_refused_in_one_line(saved, tmp_path, damage):
+    files = files_of(saved)
+    assert len(files) > 5
+    for number, name in enumerate(files):
+        copy = tmp_path / str(number)
+        shutil.copytree(saved, copy)
+        damage(copy / name)
+        with pytest.raises(ValueError, match=r"is corrupt at|no whole checkpoint") as caught:
+            checkpoints.load(copy)
+        assert "\n" not in str(caught.value)
+        assert str(copy) in str(caught.value)
+
+
+def test_hidden_files_of_the_file_system_do_no_harm(saved, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(saved, copy)
+    (copy / ".DS_Store").write_text("x")
+    assert checkpoints.load(copy)[1] == META
+
+
+def test_sums_fit_the_common_tool(saved):
+    done = subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=saved, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda path: None, "no checkpoint at"),
+        (lambda path: path.mkdir(), "no whole checkpoint"),
+        (lambda path: path.write_text("x"), "no whole checkpoint"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(tmp_path, prepare, message):
+    prepare(tmp_path / "it")
+    with pytest.raises(ValueError, match=message):
+        checkpoints.load(tmp_path / "it")
+
+
+def test_another_format_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_FORMAT", 99)
+    checkpoints.save(tmp_path / "it", {"w": np.ones(1)}, meta={})
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="has format 99; this version reads 1"):
+        checkpoints.load(tmp_path / "it")
+
+
+@pytest.mark.parametrize(
+    ("tree", "meta", "message"),
+    [
+        ({}, {}, "would hold no array"),
+        ({"a": {}}, {}, "would hold no array"),
+        ({"a": (np.ones(1),)}, {}, "'tree/a' is a tuple"),
+        ({"a": {"b": None}}, {}, "'tree/a/b' is a NoneType"),
+        ({"a": 1.0}, {}, "'tree/a' is a float"),
+        ({"a/b": np.ones(1)}, {}, "use text without"),
+        ({1: np.ones(1)}, {}, "use text without"),
+        ({"a": np.ones(1)}, {"x": np.ones(1)}, "must be JSON"),
+        ({"a": np.ones(1)}, {"x": float("nan")}, "must be JSON"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_before_anything_is_written(tmp_path, tree, meta, message):
+    with pytest.raises(ValueError, match=message):
+        checkpoints.save(tmp_path / "deep" / "it", tree, meta=meta)
+    assert list(tmp_path.iterdir()) == []
+
+
+SPREAD = """
+import sys
+import jax, jax.numpy as jnp
+jax.config.update("jax_num_cpu_devices", 4)
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from ltjax import checkpoints
+mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))
+spread = NamedSharding(mesh, PartitionSpec("d"))
+tree = {"w": jnp.arange(8.0), "keys": jax.random.split(jax.random.key(0), 4)}
+checkpoints.save(sys.argv[1], jax.device_put(tree, spread), meta={"devices": jax.device_count()})
+"""
+
+
+def test_many_devices_write_and_one_reads(tmp_path):
+    path = tmp_path / "it"
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    subprocess.run([sys.executable, "-c", SPREAD, path], check=True, env=env)
+    tree, meta = checkpoints.load(path)
+    assert meta == {"devices": 4}
+    assert_same(tree, {"w": jnp.arange(8.0), "keys": jax.random.split(jax.random.key(0), 4)})
+
+
+def test_nothing_is_pickled(saved):
+    for name in files_of(saved):
+        assert b"\x80\x04\x95" not in (pathlib.Path(saved) / name).read_bytes()

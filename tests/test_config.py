@@ -1,0 +1,270 @@
+import dataclasses
+import os
+import subprocess
+import sys
+import textwrap
+
+from absl import flags
+import pytest
+
+from ltjax import config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Find:
+    model: str = config.setting("lenet-300-100", "Network by name.")
+    levels: int = config.setting(8, "Rounds of pruning.", unit="rounds")
+    rate: float = config.setting(0.2, "Share of the kept weights pruned a round.")
+    early: bool = config.setting(False, "Stop early.")
+    reset: tuple[str, ...] = config.setting(("weights",), "What is reset.")
+    out: str = config.setting("runs", "Directory of all runs.", identity=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Transfer(Find):
+    target: str = config.setting("digits", "Data to move to.")
+
+
+PRESETS = {
+    "quick": {"levels": 2, "rate": 0.5},
+    "paper": {"levels": 12, "reset": ["weights", "norm"], "rate": 1},
+}
+
+
+def parse(*args, cls=Transfer, presets=PRESETS):
+    values = flags.FlagValues()
+    read = config.define_flags(cls, values, presets=presets)
+    values(["binary", *args])
+    return read()
+
+
+def test_no_flags_give_the_defaults():
+    assert parse() == Transfer()
+    assert parse(presets=None) == Transfer()
+
+
+@pytest.mark.parametrize(
+    ("arg", "field", "value"),
+    [
+        ("--model=conv2", "model", "conv2"),
+        ("--levels=3", "levels", 3),
+        ("--rate=1", "rate", 1.0),
+        ("--early", "early", True),
+        ("--noearly", "early", False),
+        ("--reset=weights,norm", "reset", ("weights", "norm")),
+        ("--reset=", "reset", ()),
+        ("--target=xor", "target", "xor"),
+    ],
+)
+def test_a_flag_sets_its_field_and_no_other(arg, field, value):
+    read = parse(arg)
+    assert read == dataclasses.replace(Transfer(), **{field: value})
+    assert type(getattr(read, field)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("args", "levels", "rate"),
+    [
+        (["--preset=quick"], 2, 0.5),
+        (["--preset=quick", "--levels=5"], 5, 0.5),
+        (["--levels=8", "--preset=quick"], 8, 0.5),  # The default, given explicitly.
+        (["--rate=0.1"], 8, 0.1),
+    ],
+)
+def test_flag_wins_over_preset_wins_over_default(args, levels, rate):
+    read = parse(*args)
+    assert (read.levels, read.rate) == (levels, rate)
+
+
+def test_preset_values_take_the_type_of_their_field():
+    read = parse("--preset=paper")
+    assert read.reset == ("weights", "norm")
+    assert type(read.rate) is float
+
+
+def test_unknown_preset_names_the_near_ones():
+    with pytest.raises(ValueError, match="no preset 'quik'; did you mean quick?"):
+        parse("--preset=quik")
+
+
+@pytest.mark.parametrize("row", [{"level": 2}, {"levels": 2.5}, {"levels": True}])
+def test_a_preset_that_does_not_fit_fails_at_once(row):
+    with pytest.raises((KeyError, AssertionError)):
+        config.define_flags(Find, flags.FlagValues(), presets={"bad": row})
+
+
+@pytest.mark.parametrize("arg", ["--levels=many", "--rate=x", "--modle=lenet"])
+def test_bad_flags_are_flag_errors(arg):
+    with pytest.raises(flags.Error):
+        parse(arg)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (Find(), "find-734c29b8"),
+        (Find(levels=3), "find-d9d215b0"),
+        (Find(rate=0.1, reset=("weights", "norm")), "find-53018e2f"),
+        (Transfer(), "find-ea8fb654"),
+    ],
+)
+def test_run_ids_are_frozen(settings, name):
+    """These names are on users' disks. Change the settings class or `version`, never the rule."""
+    assert config.run_id(settings, prefix="find") == name
+
+
+def test_run_id_ignores_new_fields_at_their_default_and_what_is_not_identity():
+    old = config.run_id(Find(levels=3), prefix="a")
+    fields = [("new", int, config.setting(0, "New."))]
+    newer = dataclasses.make_dataclass("Find", fields, bases=(Find,), frozen=True, kw_only=True)
+    assert config.run_id(newer(levels=3), prefix="a") == old
+    assert config.run_id(newer(levels=3, new=1), prefix="a") != old
+    assert config.run_id(Find(levels=3, out="elsewhere"), prefix="a") == old
+    assert config.run_id(Find(levels=3, early=True), prefix="a", exclude=["early"]) == old
+    assert config.run_id(Find(levels=3), prefix="a", version=2) != old
+
+
+def test_run_id_knows_numbers_not_their_spelling():
+    assert config.run_id(Find(rate=1), prefix="a") == config.run_id(Find(rate=1.0), prefix="a")
+
+
+def test_as_dict_is_what_json_reads_back():
+    assert config.as_dict(Find())["reset"] == ["weights"]
+    assert config.as_dict(Find())["out"] == "runs"
+    assert "out" not in config.as_dict(Find(), identity_only=True)
+    assert set(config.as_dict(Find())) == {f.name for f in dataclasses.fields(Find)}
+
+
+def test_describe_stars_what_differs():
+    lines = config.describe(Find(rate=0.5)).splitlines()
+    assert "  levels = 8 rounds" in lines
+    assert "* rate = 0.5" in lines
+    assert "  reset = weights" in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "examples", "batch", "expected"),
+    [
+        ("0", 100, 10, 0),
+        ("0it", 100, 10, 0),
+        ("50000it", 100, 10, 50_000),
+        ("1ep", 100, 10, 10),
+        ("1ep", 101, 10, 11),
+        ("2ep", 105, 10, 21),  # Not 2 * 11: the batch in the middle straddles the epochs.
+        ("160ep", 50_000, 128, 62_500),
+        ("0.5ep", 60_000, 60, 500),
+        ("0.1ep", 300, 10, 3),  # 0.1 in binary is more than 1/10: float arithmetic gives 4.
+    ],
+)
+def test_steps(text, examples, batch, expected):
+    assert config.steps(text, examples=examples, batch=batch) == expected
+
+
+@pytest.mark.parametrize("text", ["12", "", "ep", "-1ep", "1.5it", "3epochs", "1e3it", "end", "it"])
+def test_a_duration_without_a_unit_is_refused(text):
+    with pytest.raises(ValueError, match="as 50000it or 160ep; got") as caught:
+        config.steps(text, examples=10, batch=2)
+    assert repr(text) in str(caught.value)
+
+
+def test_lists_of_numbers():
+    assert config.pairs("conv=0.1, dense=0.2") == {"conv": 0.1, "dense": 0.2}
+    assert config.pairs("") == {}
+    assert config.floats("1.0,.5") == (1.0, 0.5)
+    assert config.floats("") == ()
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "message"),
+    [
+        (config.pairs, "conv", "name=number"),
+        (config.pairs, "=0.1", "name=number"),
+        (config.pairs, "conv=0.1,", "name=number"),
+        (config.pairs, "conv=x", "finite number"),
+        (config.pairs, "conv=1,conv=2", "twice"),
+        (config.floats, "1,,2", "finite number"),
+        (config.floats, "nan", "finite number"),
+        (config.floats, "inf", "finite number"),
+    ],
+)
+def test_bad_lists_of_numbers_are_one_line(read, text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        read(text)
+    assert "\n" not in str(caught.value)
+
+
+BINARY = """
+import dataclasses, sys
+from absl import logging
+from ltjax import config
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    fault: str = config.setting("none", "What goes wrong.")
+    levels: int = config.setting(8, "Rounds of pruning.", unit="rounds")
+
+_SETTINGS = config.define_flags(Settings, presets={"few": {"levels": 2}})
+
+def main():
+    settings = _SETTINGS()
+    logging.info("chatter")
+    if settings.fault == "value":
+        raise ValueError("rate is in [0, 1);\\n  got 2")
+    if settings.fault == "file":
+        open("/nowhere/at/all")
+    if settings.fault == "bug":
+        raise KeyError("bug")
+    print("levels", settings.levels)
+
+if __name__ == "__main__":
+    config.run(main)
+"""
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory):
+    path = tmp_path_factory.mktemp("binary") / "binary.py"
+    path.write_text(textwrap.dedent(BINARY))
+
+    def call(*args, **env):
+        return subprocess.run(
+            [sys.executable, path, *args],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "JAX_PLATFORMS": "cpu", **env},
+        )
+
+    return call
+
+
+def test_help_lists_the_settings_under_the_binary(binary):
+    shown = " ".join(binary("--help").stdout.split())
+    assert "--levels: Rounds of pruning. [rounds] (default: '8') (an integer)" in shown
+    assert "--preset: A set of settings: few." in shown
+    assert "--fault: What goes wrong. (default: 'none')" in shown
+
+
+@pytest.mark.parametrize(
+    ("args", "error"),
+    [
+        (["--fault=value"], "error: rate is in [0, 1); got 2\n"),
+        (["--fault=file"], "error: [Errno 2] No such file or directory: '/nowhere/at/all'\n"),
+        (["--preset=fewer"], "error: no preset 'fewer'; did you mean few? there are: few\n"),
+        (["--level=2"], "Did you mean: levels ? (--help lists the flags)\n"),
+        (["stray"], "error: unexpected argument 'stray'; settings are flags, as --name=value\n"),
+    ],
+)
+def test_what_a_user_can_repair_is_one_line(binary, args, error):
+    done = binary(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(error)
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_good_run_says_nothing_on_stderr_and_faults_keep_their_traceback(binary):
+    done = binary("--preset=few")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "levels 2\n", "")
+    assert "Traceback" in binary("--fault=bug").stderr
+    assert "Traceback" in binary("--fault=value", LTJAX_DEBUG="1").stderr

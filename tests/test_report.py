@@ -1,0 +1,286 @@
+"""The report holds the numbers of the records, stands alone, and is made from any records."""
+
+import dataclasses
+import html.parser
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from ltjax import analysis, report
+from ltjax.report import curves, layers, style
+from tests.test_analysis import arm, record
+
+PNG = b"\x89PNG\r\n\x1a\n"
+VOID = {"meta", "img", "br"}
+
+
+def small():
+    """Three arms at three levels, with one failure; the winner is level 1 alone."""
+    found = []
+    for phase, name in [("source", "ticket"), ("target", "theta_0"), ("target", "shuffled_mask")]:
+        for level, accuracies in [(0, [0.90, 0.92]), (1, [0.93, 0.95]), (2, [0.61, None])]:
+            if name != "shuffled_mask" or level:
+                found += arm(accuracies, [1200, 1300], phase=phase, arm=name, level=level)
+    return found
+
+
+def one_level():
+    return arm([0.9, 0.8])
+
+
+def failed():
+    return arm([None, None]) + arm([None, 0.4], level=1)
+
+
+def with_validation():
+    return [
+        dataclasses.replace(r, validation_accuracy=[0.1, 0.2, 0.3], validation_loss=[1.0] * 3)
+        for r in arm([0.9, 0.8])
+    ]
+
+
+def empty_level():
+    return [record(), record(level=1, kept=0, layers={"dense_0/kernel": (0, 900)})]
+
+
+def controls_only():
+    return arm([0.9, 0.8], arm="shuffled_mask", level=1)
+
+
+CASES = [small, one_level, failed, with_validation, empty_level, controls_only]
+
+
+def page(records, **changes):
+    given = {"settings": {}, "provenance": {}, "notes": [], "title": "A run"}
+    return report.page(records, **{**given, **changes})
+
+
+class Checker(html.parser.HTMLParser):
+    """Collects the text, and refuses tags that do not nest and addresses outside the page."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text, self.tags = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            assert name not in ("src", "href") or value.startswith("data:"), value
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def checked(page_text):
+    checker = Checker()
+    checker.feed(page_text)
+    checker.close()
+    assert checker.open == []
+    return checker
+
+
+def words_of(page_text):
+    """The text of a page with single spaces."""
+    return " ".join(" ".join(checked(page_text).text).split())
+
+
+def test_the_table_has_one_line_a_level_with_every_number():
+    shown = report.table(small())
+    lines = [line.split() for line in shown.splitlines()]
+    # Level, density asked for and achieved, kept, then accuracy, deviation and steps by arm.
+    assert "0 100.00 100.00 1,000 91.00 +-1.41 1,250".split() in lines
+    assert "1 80.00 80.00 800 94.00 +-1.41* 1,250 94.00 +-1.41 1,250".split() in lines
+    assert "2 64.00 64.00 640 61.00 1,200 61.00 1,200".split() in lines
+    assert "Kept: of 1,000 prunable weights, of 1,010 parameters in all." in shown
+    assert "theta_0, level 2: 1 of 2 replicates failed and left out" in shown
+    assert "winning ticket down to density 80.00 %" in shown
+    assert shown.isascii()
+
+
+def test_sizes_that_differ_stand_in_the_table():
+    other = record(level=1, kept=700, prunable=900, total=905)
+    lines = [line.split() for line in report.table([record(), other]).splitlines()]
+    assert "1 80.00 77.78 700 900 905 90.00* 100".split() in lines
+
+
+@pytest.mark.parametrize("width", [100, 120, 160])
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_the_table_fits_the_width_and_shows_every_arm_at_every_level(count, width):
+    names = [
+        *analysis.START_POINTS[1:],
+        "shuffled_pairs",
+        "shuffled_mask",
+        "shuffled_globally",
+        "x",
+    ]
+    found = []
+    for i, name in enumerate(names[:count]):
+        for level in range(21):
+            accuracy = 0.9 - 0.01 * i - 0.0001 * level
+            found += arm([accuracy, accuracy], arm=name, level=level)
+    shown = report.table(found, width=width)
+    table_lines = shown.partition("\n\nOn the target")[0].splitlines()
+    assert max(map(len, table_lines[2:])) <= width
+    for row in analysis.summarize(found):
+        assert f"{100 * row.accuracy:.2f} +-0.00" in shown
+
+
+def test_columns_stand_under_their_heads():
+    lines = report.table(small()).split("\n\n")[1].splitlines()
+    rule = next(line for line in lines if line.startswith("-----"))
+    ends = [m.end() for m in re.finditer("-+", rule)]
+    for line in lines:
+        assert all(len(line) < end or line[end : end + 2].strip() == "" for end in ends)
+
+
+def test_the_page_holds_every_number_of_the_records():
+    text = words_of(page(small()))
+    for row in analysis.summarize(small()):
+        achieved = f"{100 * row.achieved:.2f}"
+        assert f"{row.level} {achieved} {achieved} {row.kept:,}" in text
+        spread = "" if row.n < 2 else f" ± {100 * row.accuracy_sd:.2f}"
+        assert f"{100 * row.accuracy:.2f}{spread}" in text
+        assert f"{100 * row.final_accuracy:.2f}{spread}" in text
+        assert f"{row.best_step:,.0f}" in text
+        for share in row.layer_densities.values():
+            assert f"{100 * share:.2f}" in text
+    assert "1,000 prunable weights, of 1,010 parameters" in text
+    assert "+3.00 +3.00 to +3.00 2" in text  # The paired gain of level 1.
+
+
+def test_the_page_begins_with_what_was_found():
+    text = words_of(page(small()))
+    first = text.index("On the source: winning ticket down to density 80.00 %")
+    second = text.index("On the target from theta_0: winning ticket down to density 80.00 %")
+    assert first < second < text.index("Source")
+    assert "(level 1: 800 of 1,000 weights; 1 of 2 pruned levels)" in text
+    assert "no winning ticket (0 of 1 pruned level)" in words_of(
+        page([record(0.9), record(0.8, level=1)])
+    )
+
+
+def test_the_page_says_rule_settings_origin_notes_and_failures():
+    text = words_of(
+        page(
+            small(),
+            settings={"rate": 0.2, "controls": ["redrawn", "shuffled_mask"]},
+            provenance={"jax": "0.10.2"},
+            notes=["Images of 28 by 28 are padded to 32."],
+        )
+    )
+    assert analysis.RULE in text
+    assert "rate 0.2 controls redrawn, shuffled_mask" in text
+    assert "jax 0.10.2" in text
+    assert "padded to 32." in text
+    assert "target, theta_0, replicate 1, level 2: loss not finite at step 40" in text
+
+
+def test_everything_from_outside_is_escaped():
+    bad = '<script>alert("1")</script>&'
+    shown = page(
+        arm([0.9, 0.8], arm=bad, layers={bad: (1, 2)}),
+        settings={bad: bad, "list": [bad]},
+        provenance={bad: bad},
+        notes=[bad],
+        title=bad,
+    )
+    assert "script" not in checked(shown).tags
+    assert checked(shown).text.count(bad) >= 7
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_any_records_make_a_whole_page_and_whole_figures(case):
+    found = case()
+    drawn = report.figures(found)
+    phases = analysis.phases(found)
+    assert list(drawn) == [
+        f"{phase}_{kind}" for phase in phases for kind in ("accuracy", "steps", "curves", "layers")
+    ]
+    for figure in drawn.values():
+        assert report.png(figure).startswith(PNG)
+        assert ET.fromstring(report.svg(figure)).tag.endswith("svg")
+    shown = checked(page(found, drawn=drawn))
+    assert shown.tags.count("img") == 4 * len(phases)
+    assert report.table(found)
+
+
+def test_the_same_records_make_the_same_page():
+    assert page(small()) == page(small())
+
+
+def test_without_matplotlib_there_are_tables_and_one_line(monkeypatch):
+    monkeypatch.setattr(style, "available", lambda: False)
+    shown = page(small())
+    assert report.figures(small()) == {}
+    assert "img" not in checked(shown).tags
+    assert words_of(shown).count(report.MISSING_PLOTS) == 1
+    assert "ltjax[plots]" in report.MISSING_PLOTS
+    assert "91.00 ± 1.41" in words_of(shown)
+
+
+def lines_of(axes):
+    """x and y of the drawn lines by label."""
+    drawn = {c.get_label(): c.lines[0] for c in axes.containers}
+    return {
+        label: (list(line.get_xdata()), list(line.get_ydata())) for label, line in drawn.items()
+    }
+
+
+def test_figures_draw_the_means_from_dense_on_the_left():
+    drawn = report.figures(small())
+    axes = drawn["source_accuracy"].axes[0]
+    densities, accuracies = lines_of(axes)["ticket"]
+    assert densities == pytest.approx([1.0, 0.8, 0.64])
+    assert accuracies == pytest.approx([91.0, 94.0, 61.0])
+    left, right = axes.get_xlim()
+    assert left > 1 > 0.64 > right
+    assert lines_of(drawn["source_steps"].axes[0])["ticket"][1] == [1250, 1250, 1200]
+
+
+def test_an_arm_has_one_colour_in_all_figures():
+    drawn = report.figures(small())
+    for name in ("theta_0", "shuffled_mask"):
+        colors = {
+            container.lines[0].get_color()
+            for figure in ("target_accuracy", "target_steps")
+            for axes in drawn[figure].axes
+            for container in axes.containers
+            if container.get_label() == name
+        }
+        assert colors == {style.look(name, ["theta_0", "shuffled_mask"])["color"]}
+
+
+@pytest.mark.parametrize(
+    ("levels", "chosen"),
+    [
+        ([0], [0]),
+        ([0, 1, 2], [0, 1, 2]),
+        (list(range(13)), [0, 1, 5, 8, 12]),
+        ([2, 4, 6, 8, 10], [2, 4, 8, 10]),
+    ],
+)
+def test_learning_curves_show_the_dense_and_few_even_levels(levels, chosen):
+    assert curves.select_levels(levels) == chosen
+
+
+def test_arms_with_the_same_layer_counts_share_a_table():
+    moved = {"dense_0/kernel": (720, 900), "head/kernel": (80, 100)}
+    rows = analysis.summarize(
+        [
+            record(),
+            record(level=1),
+            record(level=1, arm="redrawn"),
+            record(level=1, arm="shuffled_globally", layers=moved),
+        ]
+    )
+    groups = layers.same_layers(rows)
+    assert {title: len(group) for title, group in groups.items()} == {
+        "theta_0, redrawn": 2,
+        "shuffled_globally": 1,
+    }
