@@ -23,7 +23,7 @@ import pathlib
 
 import jax
 
-from experiments import find_ticket, running
+from experiments import running, search
 from experiments import settings as settings_
 from experiments.settings import PRESETS, FindTicket
 from ltjax import config, data, lottery, storage, trees
@@ -170,8 +170,8 @@ def open_run(settings: TransferTicket) -> RunDir:
 def main() -> int:
     """Parses the flags and runs."""
     settings = _SETTINGS()
-    run = open_run(settings)
     settings_.use_devices(settings)
+    run = open_run(settings)
     if run.finished and not settings.dry_run:
         return running.answer(run)
     return transfer(settings, run)
@@ -183,11 +183,11 @@ def transfer(settings: TransferTicket, run: RunDir) -> int:
     Raises:
       ValueError: settings that do not fit each other; nothing is computed or written then.
     """
-    search = source_settings(settings)
-    source = settings_.dataset(search)
-    target = target_settings(settings, search)
-    moved = settings_.dataset(target, shape=source.shape)
-    source_net = settings_.network(search, source)
+    source = source_settings(settings)
+    source_data = settings_.dataset(source)
+    source_net = settings_.network(source, source_data)
+    target = target_settings(settings, source)
+    moved = settings_.dataset(target, shape=source_data.shape)
     net = target_network(settings, target, moved)
     how = target_recipe(settings, target, net, moved)
     held_out = settings_.validation(target, moved)
@@ -195,8 +195,8 @@ def transfer(settings: TransferTicket, run: RunDir) -> int:
     lottery.check(net, moved, how, validation=held_out)
     _check_head(settings, source_net, net)
     if settings.dry_run:
-        return _print_plan(settings, search, net, moved, how, arms)
-    levels = _levels(settings, search)
+        return _print_plan(settings, source, net, moved, how, arms)
+    levels = _levels(settings, source)
     progress, keeper = running.keeper(
         run, settings, label=f"transfer to {moved.name}", steps=how.steps, pieces=len(levels)
     )
@@ -205,7 +205,7 @@ def transfer(settings: TransferTicket, run: RunDir) -> int:
         net,
         moved,
         how,
-        key=jax.random.fold_in(jax.random.key(search.seed), 1),
+        key=jax.random.fold_in(jax.random.key(source.seed), 1),
         arms=arms,
         base=settings.control_start,
         new_head=settings.head == "fresh" or bool(settings.head_hidden),
@@ -221,8 +221,8 @@ def transfer(settings: TransferTicket, run: RunDir) -> int:
             run,
             ["source", *keeper.pieces],
             config.as_dict(settings),
-            title=f"Tickets of {net.name}, from {_name(search)} to {_name(target)}",
-            notes=_notes(source, moved, net, source_net),
+            title=f"Tickets of {net.name}, from {_name(source)} to {_name(target)}",
+            notes=_notes(source_data, moved, net, source_net),
         )
     return running.answer(run)
 
@@ -252,10 +252,10 @@ def _check_head(settings: TransferTicket, source: Network, target: Network) -> N
     transfers.check_fits(ticket, theirs, new_head=head)
 
 
-def _levels(settings: TransferTicket, search: FindTicket) -> list[Found]:
+def _levels(settings: TransferTicket, source: FindTicket) -> list[Found]:
     """The tickets to move: searched, read from a search, or one saved ticket with its dense."""
     if not settings.ticket:
-        return find_ticket.search(search)
+        return search.run(source)
     path = pathlib.Path(settings.ticket)
     if (path / "settings.json").exists():
         return storage.levels(path)
@@ -265,7 +265,7 @@ def _levels(settings: TransferTicket, search: FindTicket) -> list[Found]:
 
 def _print_plan(
     settings: TransferTicket,
-    search: FindTicket,
+    source: FindTicket,
     net: Network,
     moved: Dataset,
     how: Recipe,
@@ -273,8 +273,8 @@ def _print_plan(
 ) -> int:
     levels = 2
     if not settings.ticket:
-        levels = find_ticket.print_plan(search)
-    members = len(arms) * search.replicates
+        levels = search.print_plan(source)
+    members = len(arms) * source.replicates
     print(f"transfer, {', '.join(arms)}:")
     print(running.describe_training(net, moved, how, members=members, trainings=members * levels))
     return 0

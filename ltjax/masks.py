@@ -35,13 +35,11 @@ def hold(mask: Mask) -> optax.GradientTransformation:
     The parameters must start from `masks.apply(params, mask)`.
     """
 
-    def init(params: Params) -> optax.EmptyState:
+    def init(params: Tree) -> Tree:
         trees.check_same_layout(mask, jax.tree.map(_as_bool, params), what="mask")
         return optax.EmptyState()
 
-    def update(
-        updates: Tree, state: optax.EmptyState, params: Tree = None
-    ) -> tuple[Tree, optax.EmptyState]:
+    def update(updates: Tree, state: Tree, params: Tree = None) -> tuple[Tree, Tree]:
         del params
         return apply(updates, mask), state
 

@@ -13,7 +13,7 @@ import optax
 
 from ltjax import trees
 
-Schedule = Callable[[jax.Array], jax.Array]
+Schedule = Callable[[jax.Array], jax.typing.ArrayLike]
 
 OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": lambda momentum, nesterov: (

@@ -84,12 +84,12 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
     path = pathlib.Path(run)
     if not (path / "finished").exists() or not (path / "tickets" / "source_00").exists():
         raise ValueError(f"{path} is no finished search; finish it with find_ticket first")
+    first, _ = checkpoints.load(path / "tickets" / "source_00")
+    theta_0, theta_k = (Variables(**first[name]) for name in ("theta_0", "theta_k"))
     found = []
     for file in sorted((path / "tickets").glob("source_*")):
         tree, _ = checkpoints.load(file)
         records = results.loads((path / "records" / f"{file.name}.jsonl").read_text())
-        if not found:
-            theta_0, theta_k = (Variables(**tree[name]) for name in ("theta_0", "theta_k"))
         found.append(
             Found(
                 level=records[0].level,

@@ -41,7 +41,8 @@ def with_validation():
 
 
 def empty_level():
-    return [record(), record(level=1, kept=0, layers={"dense_0/kernel": (0, 900)})]
+    layers_gone = {"dense_0/kernel": (0, 900), "head/kernel": (0, 100)}
+    return [record(), record(level=1, kept=0, layers=layers_gone)]
 
 
 def controls_only():
@@ -92,11 +93,11 @@ def words_of(page_text):
 
 def test_the_table_has_one_line_a_level_with_every_number():
     shown = report.table(small())
-    lines = [line.split() for line in shown.splitlines()]
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
     # Level, density asked for and achieved, kept, then accuracy, deviation and steps by arm.
-    assert "0 100.00 100.00 1,000 91.00 +-1.41 1,250".split() in lines
-    assert "1 80.00 80.00 800 94.00 +-1.41* 1,250 94.00 +-1.41 1,250".split() in lines
-    assert "2 64.00 64.00 640 61.00 1,200 61.00 1,200".split() in lines
+    assert "0 100.00 100.00 1,000 91.00 +-1.41 1,250" in lines
+    assert "1 80.00 80.00 800 94.00 +-1.41* 1,250 94.00 +-1.41 1,250" in lines
+    assert "2 64.00 64.00 640 61.00 1,200 61.00 1,200" in lines
     assert "Kept: of 1,000 prunable weights, of 1,010 parameters in all." in shown
     assert "theta_0, level 2: 1 of 2 replicates failed and left out" in shown
     assert "winning ticket down to density 80.00 %" in shown
@@ -105,8 +106,8 @@ def test_the_table_has_one_line_a_level_with_every_number():
 
 def test_sizes_that_differ_stand_in_the_table():
     other = record(level=1, kept=700, prunable=900, total=905)
-    lines = [line.split() for line in report.table([record(), other]).splitlines()]
-    assert "1 80.00 77.78 700 900 905 90.00* 100".split() in lines
+    lines = [" ".join(line.split()) for line in report.table([record(), other]).splitlines()]
+    assert "1 80.00 77.78 700 900 905 90.00* 100" in lines
 
 
 @pytest.mark.parametrize("width", [100, 120, 160])
@@ -135,7 +136,9 @@ def test_columns_stand_under_their_heads():
     lines = report.table(small()).split("\n\n")[1].splitlines()
     rule = next(line for line in lines if line.startswith("-----"))
     ends = [m.end() for m in re.finditer("-+", rule)]
-    for line in lines:
+    body = [line for line in lines if "failed and" not in line]
+    assert len(body) == 3 + 1 + 3  # Heads, rule, levels.
+    for line in body:
         assert all(len(line) < end or line[end : end + 2].strip() == "" for end in ends)
 
 

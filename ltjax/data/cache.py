@@ -37,18 +37,21 @@ def fetch(path: pathlib.Path, decode: Callable[[], Arrays]) -> Arrays:
 
 
 def _read(path: pathlib.Path) -> Arrays | None:
+    arrays: Arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # NumPy skips the checksum where a header is damaged.
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"bad checksum of {damaged}")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            for member in archive.namelist():
+                with archive.open(member) as file:
+                    array = np.lib.format.read_array(file, allow_pickle=False)
+                    if file.read(1):  # Only at the end of the member is its checksum compared.
+                        raise zipfile.BadZipFile(f"{member} is longer than its header says")
+                arrays[member.removesuffix(".npy")] = array
     except FileNotFoundError:
         return None
     except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
         logging.warning("the cache file %s is of no use and is built again: %s", path, error)
         return None
+    return arrays
 
 
 def _write(path: pathlib.Path, arrays: Arrays) -> None:
