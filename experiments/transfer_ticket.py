@@ -25,7 +25,8 @@ import jax
 
 from experiments import running, search
 from experiments import settings as settings_
-from experiments.settings import PRESETS, FindTicket
+from experiments.settings import PRESETS as FIND_PRESETS
+from experiments.settings import FindTicket
 from ltjax import config, data, lottery, storage, trees
 from ltjax import transfer as transfers
 from ltjax.config import setting
@@ -70,17 +71,17 @@ class TransferTicket(FindTicket):
     )
 
 
-_PRESETS = {
-    **{name: {**row, "classes": "", "target_classes": ""} for name, row in PRESETS.items()},
+PRESETS = {
+    **{name: {**row, "classes": "", "target_classes": ""} for name, row in FIND_PRESETS.items()},
     "mnist-to-fashion": {
-        **PRESETS["lenet-mnist"],
+        **FIND_PRESETS["lenet-mnist"],
         "classes": "",
         "target": "fashion_mnist",
         "target_classes": "",
         "levels": 12,
     },
 }
-_SETTINGS = config.define_flags(TransferTicket, presets=_PRESETS)
+_SETTINGS = config.define_flags(TransferTicket, presets=PRESETS)
 
 _ON_TARGET = (
     *("normalize", "augment", "optimizer", "learning_rate", "schedule", "milestones", "warmup"),
@@ -141,6 +142,8 @@ def target_network(settings: TransferTicket, target: FindTicket, moved: Dataset)
     """The network on the target."""
     if settings.head not in HEADS:
         raise ValueError(trees.unknown(settings.head, HEADS, "head"))
+    if not all(width.isdigit() for width in settings.head_hidden):
+        raise ValueError(f"head_hidden are widths, as 100; got {','.join(settings.head_hidden)}")
     widths = tuple(int(width) for width in settings.head_hidden)
     return settings_.network(target, moved, head_hidden=widths)
 

@@ -138,7 +138,7 @@ def summarize(records: Iterable[Record]) -> list[Row]:
                 f"at level {record.level}; remove one of them from the records"
             )
         group[record.replicate] = record
-    rows = [_row(sorted(group.values(), key=_replicate)) for group in groups.values()]
+    rows = [_row(list(group.values())) for group in groups.values()]
     at_phase = {name: i for i, name in enumerate(phases(rows))}
     at_arm = {name: i for i, name in enumerate(arms(rows))}
     return sorted(rows, key=lambda r: (at_phase[r.phase], at_arm[r.arm], r.level))
@@ -267,10 +267,6 @@ def _wins(row: Row, dense: Row) -> bool:
 def _mean_sd(values: Sequence[float]) -> tuple[float, float]:
     mean = statistics.fmean(values) if values else math.nan
     return mean, statistics.stdev(values) if len(values) > 1 else math.nan
-
-
-def _replicate(record: Record) -> int:
-    return record.replicate
 
 
 def _in_order(found: Iterable[str], first: Sequence[str]) -> list[str]:

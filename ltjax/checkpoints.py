@@ -76,6 +76,12 @@ def save(path: str | os.PathLike[str], tree: Tree, *, meta: Mapping[str, Any]) -
     shutil.rmtree(old, ignore_errors=True)
 
 
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether `load` finds a checkpoint at `path`, whole or damaged."""
+    path = pathlib.Path(path).absolute()
+    return path.exists() or _beside(path)[1].exists()
+
+
 def load(path: str | os.PathLike[str]) -> tuple[Tree, dict[str, Any]]:
     """Reads a checkpoint, on any device layout: the tree and `meta`.
 

@@ -13,7 +13,7 @@ import math
 import os
 import re
 import sys
-from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, get_type_hints
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 from absl import app, flags, logging
 
@@ -30,6 +30,7 @@ _DEFINE: Mapping[Any, Callable[..., flags.FlagHolder]] = {
 }
 
 
+@runtime_checkable
 class _Settings(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 

@@ -48,7 +48,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ltjax import results
-from ltjax.types import Mask, Tree
+from ltjax.types import Tree
 
 _FORMAT = "ltjax-ticket 1"
 _SKIP = 255
@@ -72,7 +72,7 @@ class Portable(NamedTuple):
       meta: where the ticket comes from.
     """
 
-    mask: Mask
+    mask: Tree
     values: dict[str, Tree]
     meta: dict[str, Any]
 
@@ -80,7 +80,7 @@ class Portable(NamedTuple):
 def export(
     path: str | os.PathLike[str],
     *,
-    mask: Mask,
+    mask: Tree,
     values: Mapping[str, Tree],
     meta: Mapping[str, Any],
     compact: bool = True,
@@ -195,7 +195,7 @@ def _decode(leaf: Mapping[str, Any], code: np.ndarray | None) -> np.ndarray:
 
 
 def _spread(kept_values: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    _require(kept_values.size == kept.sum(), "the values are not as many as the kept weights")
+    _require(kept_values.size == int(kept.sum()), "the values are not as many as the kept weights")
     full = np.zeros(kept.shape, kept_values.dtype)
     full[kept] = kept_values.ravel()
     return full

@@ -1,6 +1,7 @@
 """Progress: a bar on a terminal, plain lines elsewhere."""
 
 from collections.abc import Callable
+import os
 import sys
 import time
 from types import TracebackType
@@ -47,7 +48,7 @@ class Progress:
     def __enter__(self) -> Self:
         """Starts the clock and shows the first state."""
         self._begin = self._clock()
-        if self._safely(lambda: self._stream.isatty()):
+        if self._has_columns():
             self._bar = self._safely(self._make_bar)
         if self._bar is None:
             self._line(self._left(""))
@@ -86,6 +87,13 @@ class Progress:
             bar.n += n
             bar.last_print_n += n
             self._safely(bar.refresh)
+
+    def _has_columns(self) -> bool:
+        """Whether the stream is a terminal that knows its width; one of width 0 shows no bar."""
+        if not self._safely(lambda: self._stream.isatty()):
+            return False
+        size = self._safely(lambda: os.get_terminal_size(self._stream.fileno()))
+        return size is None or size.columns > 0
 
     def _make_bar(self) -> _Bar:
         return _Bar(

@@ -16,7 +16,7 @@ import re
 import shutil
 import sys
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import jax
 
@@ -129,7 +129,7 @@ class RunDir:
         """Whether the run is complete."""
         return (self.path / "finished").exists()
 
-    def create(self) -> Self:
+    def create(self) -> "RunDir":
         """Makes and locks the directory, and writes settings and provenance.
 
         Raises:
@@ -189,7 +189,7 @@ class RunDir:
             self._lock.close()
             self._lock = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunDir":
         """Gives the lock back at the end of the block."""
         return self
 

@@ -106,13 +106,14 @@ def search(
       prune: (number, level to prune) -> the mask of level `number`.
       rewind: (level 0, level before) -> where the next level begins.
       levels: rounds of pruning after level 0.
-      one_shot: prune every level from level 0 rather than from the level before.
+      one_shot: every level comes from level 0 rather than from the level before.
     """
     origin = level = Level(0, mask, start, train(0, start, mask))
     yield level
     for number in range(1, levels + 1):
-        pruned = prune(number, origin if one_shot else level)
-        begin = rewind(origin, level)
+        before = origin if one_shot else level
+        pruned = prune(number, before)
+        begin = rewind(origin, before)
         level = Level(number, pruned, begin, train(number, begin, pruned))
         yield level
 
@@ -156,15 +157,17 @@ def rewinder(
             return then if _SWITCH.get(kind_of[name], "weights") in reset else now
 
         number = before.number + 1
+        first = point if isinstance(point, int) and "weights" in reset else 0
+        ended_at = before.start.schedule_offset + steps
         return Start(
             variables=Variables(
                 trees.map_with_name(pick, base.params, last.params),
                 base.stats if "statistics" in reset else last.stats,
             ),
             opt_state=None if "optimizer" in reset else before.trained.opt_state,
-            first=point if isinstance(point, int) and "weights" in reset else 0,
+            first=first,
             order=0 if "order" in reset else number,
-            schedule_offset=0 if "schedule" in reset else number * steps,
+            schedule_offset=0 if "schedule" in reset else ended_at - first,
         )
 
     return rewind

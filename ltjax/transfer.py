@@ -69,6 +69,16 @@ CONTROLS: Mapping[str, Control] = {
     "shuffled_globally": shuffled_globally,
 }
 
+FRESH = ("redrawn", "shuffled_globally")
+"""The controls that keep no value of the ticket."""
+
+
+def values_of(name: str, *, base: str) -> str | None:
+    """The start point whose values an arm begins with; None where they are drawn afresh."""
+    if name in STARTS:
+        return name
+    return None if name in FRESH else base
+
 
 def check_arm(name: str) -> str:
     """Returns `name` where it is a start point or a control.
@@ -103,12 +113,12 @@ def arm(
     """
     kept = [n for n in trees.names(ticket.mask) if n not in new_head]
     prunable = [n for n in ticket.prunable if n in kept]
-    values: Variables = getattr(ticket, name if name in STARTS else base)
+    source = values_of(name, base=base)
+    values: Variables = fresh if source is None else getattr(ticket, source)
     params, mask = _fill(values.params, fresh.params, kept), _fill_mask(ticket.mask, fresh, kept)
     if name in CONTROLS:
         params, mask = CONTROLS[name](key, params, mask, fresh.params, prunable)
-    fresh_values = CONTROLS.get(name) in (redrawn, shuffled_globally)
-    return Arm(Variables(params, fresh.stats if fresh_values else values.stats), mask)
+    return Arm(Variables(params, values.stats), mask)
 
 
 def _fill(ours: Params, fresh: Params, kept: Collection[str]) -> Params:
@@ -126,14 +136,14 @@ def new_head(
 ) -> frozenset[str]:
     """Names of the parameters of the target's head that have to be drawn afresh.
 
-    The head is the module `head` with the hidden layers before it, called `head_hidden_...`. It
-    is new where `always` says so, or where its shapes are not those of the ticket.
+    The head is the module `head`, at any depth, with the hidden layers before it, called
+    `head_hidden_...`. It is new where `always` says so, or where its shapes are not those of the ticket.
     """
     theirs, ours = (
         {
             n: leaf.shape
             for n, leaf in zip(trees.names(p), jax.tree.leaves(p), strict=True)
-            if n.split("/")[0] == head or n.startswith(f"{head}_hidden")
+            if f"/{head}/" in f"/{n}" or f"/{head}_hidden" in f"/{n}"
         }
         for p in (fresh.params, ticket.theta_0.params)
     )

@@ -1,8 +1,15 @@
 """Two host devices for every test, and strict numerics."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Many tests, and the processes that they start, compile the same programs.
+_CACHE = tempfile.mkdtemp(prefix="ltjax-tests-")
+_ = atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import jax.numpy as jnp

@@ -1,6 +1,10 @@
 """What a reader of the terminal or of a log sees, and that no stream can stop the work."""
 
+import fcntl
 import io
+import os
+import struct
+import termios
 
 import pytest
 
@@ -98,6 +102,20 @@ def test_a_terminal_gets_a_bar():
     assert "train 100 %" in shown
     assert "10 of 10 levels" in shown
     assert "density 0.8" in shown
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(100, "100 %|█"), (0, "100 % (3 of 3 steps) done")])
+def test_a_terminal_of_unknown_width_gets_lines(columns, shown):
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with (
+        open(theirs, "w", encoding="utf-8") as stream,
+        Progress(3, label="train", stream=stream) as progress,
+    ):
+        progress.advance(3)
+    text = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert shown in text
 
 
 def test_skipped_work_does_not_count_in_the_rate_of_the_bar():

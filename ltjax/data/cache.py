@@ -48,7 +48,7 @@ def _read(path: pathlib.Path) -> Arrays | None:
                 arrays[member.removesuffix(".npy")] = array
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
+    except Exception as error:  # Damage can show as almost anything.
         logging.warning("the cache file %s is of no use and is built again: %s", path, error)
         return None
     return arrays

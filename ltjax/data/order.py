@@ -44,12 +44,13 @@ def shuffled(key: Key, start: jax.Array | int, *, count: int, n: int) -> jax.Arr
     bits = max(n - 1, 1).bit_length()
     keys = _round_keys(key, first, rounds=_rounds(bits), epochs=(count + n - 2) // n + 1)
     encipher = functools.partial(_encipher, keys=keys[:, epoch], bits=bits)
+    above = jnp.uint32(1 << bits)  # Added at first, so that all go through the cipher once.
 
-    def again(x: jax.Array) -> jax.Array:
-        return jnp.where(x < n, x, encipher(x))
+    def walk(x: jax.Array) -> jax.Array:
+        return jnp.where(x < n, x, encipher(x & (above - 1)))
 
-    inside = encipher((offset - epoch * n).astype(jnp.uint32))
-    return jax.lax.while_loop(lambda x: jnp.any(x >= n), again, inside).astype(jnp.int32)
+    x = above + (offset - epoch * n).astype(jnp.uint32)
+    return jax.lax.while_loop(lambda x: jnp.any(x >= n), walk, x).astype(jnp.int32)
 
 
 def validation_rows(key: Key, *, n: int, size: int) -> tuple[jax.Array, jax.Array]:

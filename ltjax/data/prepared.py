@@ -105,7 +105,8 @@ def check_registered(name: str, known: Iterable[str]) -> None:
         near = difflib.get_close_matches(base, registered, n=3, cutoff=0.7)
         raise ValueError(trees.unknown(name, {*known, *near}, "data set"))
     try:
-        builder = tfds.builder(name)
+        with tfds_source.quiet():
+            builder = tfds.builder(name)
     except Exception as error:  # Its builders raise what they like.
         raise ValueError(f"data set {name!r}: TFDS says: {tfds_source.one_line(error)}") from error
     tfds_source.keys(name, tfds, builder.info, Tfds())

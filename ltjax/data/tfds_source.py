@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import contextlib
 import dataclasses
 import importlib.util
+import io
 import itertools
 import pathlib
 from typing import Any
@@ -60,7 +61,7 @@ def read(path: pathlib.Path, row: Tfds, *, name: str) -> Arrays:
     arrays: Arrays = {}
     for part, split in (("train", "train"), ("test", held_out)):
         if split is not None:
-            examples = _examples(tfds, builder, split, name=name, path=path)
+            examples = examples_of(builder, split, name=name, path=path)
             count = splits[split].num_examples
             images, labels = _stack(examples, count, image=image, label=label, name=name)
             arrays[f"{part}_images"] = _shrink(images, row.shrink)
@@ -140,10 +141,20 @@ def keys(name: str, tfds: Any, info: Any, row: Tfds) -> tuple[str, str]:
     return found[0], found[1]
 
 
-def _examples(
-    tfds: Any, builder: Any, split: str, *, name: str, path: pathlib.Path
+def examples_of(
+    builder: Any, split: str, *, name: str, path: pathlib.Path
 ) -> Iterator[Mapping[str, Any]]:
-    """Examples in the order of the records."""
+    """Examples in the order of the records.
+
+    Args:
+      builder: of the prepared directory `path`.
+      split: name of a split.
+      name: of the data set, for the messages.
+      path: the prepared directory, likewise.
+
+    Raises:
+      ValueError: where the records are damaged, or need TensorFlow and there is none.
+    """
     formats = {f.value for f in builder.info.available_file_formats()}
     random_access = bool(formats & {"array_record", "parquet"})
     if not random_access and importlib.util.find_spec("tensorflow") is None:
@@ -158,10 +169,11 @@ def _examples(
             source = builder.as_data_source(split=split)
             for start in range(0, len(source), _BLOCK):
                 rows = list(range(start, min(start + _BLOCK, len(source))))
-                with _quiet():
+                with quiet():
                     block = source.__getitems__(rows)
                 yield from block
         else:
+            tfds = import_tfds()
             in_order = tfds.ReadConfig(interleave_cycle_length=1)
             yield from tfds.as_numpy(builder.as_dataset(split=split, read_config=in_order))
     except Exception as error:  # Damaged or missing records, in whatever words.
@@ -169,12 +181,13 @@ def _examples(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without TFDS's advice to install OpenCV."""
+def quiet() -> Iterator[None]:
+    """Keeps back what TFDS prints and logs about packages that are not needed."""
     before = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logging.set_verbosity(before)
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, population, train
+from ltjax import masks, population, train, trees
 from ltjax.data import Dataset, validation_rows
 from ltjax.models import Network
-from ltjax.population import Observer, Trained
+from ltjax.population import Observer, Trained, Trainer
 from ltjax.results import Record, curve_fields
 from ltjax.tickets import Ticket
 from ltjax.train import Data, Recipe
@@ -116,7 +116,8 @@ def check(network: Network, dataset: Dataset, recipe: Recipe, *, validation: int
 
     Raises:
       ValueError: shapes or class counts that differ, a batch larger than the training rows, a
-        validation set that leaves none, patience or `best` without a validation set.
+        validation set that leaves none, patience or `best` without a validation set, a frozen
+        parameter that the network lacks.
     """
     images = dataset.train.images
     if images.shape[1:] != network.input_shape:
@@ -142,6 +143,21 @@ def check(network: Network, dataset: Dataset, recipe: Recipe, *, validation: int
         )
     if not validation and (recipe.patience or recipe.keep == "best"):
         raise ValueError("patience and keeping the best weights need a validation set; got none")
+    known = trees.names(network.shapes().params)
+    for name in sorted(recipe.frozen):
+        if name not in known:
+            raise ValueError(trees.unknown(name, known, "parameter to freeze"))
+
+
+def trainer_of(recipe: Recipe, trainer: Trainer | None) -> Trainer:
+    """The trainer of `recipe`: the one given, or a new one.
+
+    Raises:
+      ValueError: where the one given trains by another recipe.
+    """
+    if trainer is not None and trainer.recipe != recipe:
+        raise ValueError("the trainer was made of another recipe; make it with Trainer(recipe)")
+    return trainer or Trainer(recipe)
 
 
 _PURPOSES = ("init", "order", "split", "score", "control", "target_order", "target_split", "fresh")

@@ -22,6 +22,7 @@ from ltjax.lottery.common import (
     once,
     records_of,
     splits,
+    trainer_of,
 )
 from ltjax.models import Network
 from ltjax.population import Observer, Trainer
@@ -75,26 +76,34 @@ def find(
       ValueError: before anything is compiled, for settings that do not fit each other.
     """
     check(network, dataset, recipe, validation=validation)
-    _check_search(recipe, score, score_at, replicates, rewind)
-    shapes = jax.eval_shape(network.init, key)
+    shapes = network.shapes().params
     go_back = tickets.rewinder(
         point=rewind,
         reset=reset,
-        kind_of=trees.kinds(shapes.params, head=network.head),
+        kind_of=trees.kinds(shapes, head=network.head),
         steps=recipe.steps,
     )
+    _check_search(recipe, score, score_at, replicates, rewind)
+    _check_plan(plan, shapes)
+    score_batch = score_batch or recipe.batch_size
+    rows = len(dataset.train.labels) - validation
+    if not 0 < score_batch <= rows:
+        raise ValueError(
+            f"score_batch must lie in 0..{rows} (the training examples of {dataset.name}); "
+            f"got {score_batch}"
+        )
     work = _Work(
         key=key,
         network=network,
         dataset=dataset,
         plan=plan,
         recipe=recipe,
-        trainer=trainer or Trainer(recipe),
+        trainer=trainer_of(recipe, trainer),
         replicates=replicates,
         validation=validation,
         score=score,
         score_at=score_at,
-        score_batch=score_batch or recipe.batch_size,
+        score_batch=score_batch,
         carry_optimizer="optimizer" not in reset,
         keep=keep,
     )
@@ -145,6 +154,20 @@ def _check_search(
         )
 
 
+def _check_plan(plan: pruning.Plan, params: Tree) -> None:
+    sizes = {
+        name: leaf.size
+        for name, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True)
+    }
+    for group, size in zip(plan.groups, plan.sizes, strict=True):
+        found = sum(sizes.get(name, 0) for name in group)
+        if found != size:
+            raise ValueError(
+                f"the plan prunes {size} weights of {', '.join(group)} and the network has "
+                f"{found}; make it with pruning.plan(network.shapes().params, ...)"
+            )
+
+
 class _Kept(NamedTuple):
     """A trained level as the search sees it, fresh or remembered."""
 
@@ -185,7 +208,7 @@ class _Work:
     @functools.cached_property
     def theta_0(self) -> Variables:
         keys = keys_for(self.key, "init", self.replicates)
-        return jax.device_get(jax.jit(jax.vmap(self.network.init))(keys))
+        return jax.device_get(_drawer(self.network.init)(keys))
 
     def members(self, start: Start, mask: Mask) -> Member:
         keys = fold(keys_for(self.key, "order", self.replicates), start.order)
@@ -241,6 +264,12 @@ class _Work:
                 members, self.data, keys, counts
             )
         )
+
+
+@functools.lru_cache(maxsize=4)
+def _drawer(init: Callable[[Key], Variables]) -> Callable[[Key], Variables]:
+    """Jitted initialization of a population, compiled once for all searches of a network."""
+    return jax.jit(jax.vmap(init))
 
 
 @functools.lru_cache(maxsize=4)

@@ -20,6 +20,7 @@ from ltjax.lottery.common import (
     once,
     records_of,
     splits,
+    trainer_of,
 )
 from ltjax.models import Network
 from ltjax.population import Observer, Trainer
@@ -65,6 +66,8 @@ def transfer(
       ValueError: an unknown arm, or a ticket that does not fit the network.
     """
     check(network, dataset, recipe, validation=validation)
+    if not arms:
+        raise ValueError("there are no arms; give at least one start point or control")
     for name in arms:
         _ = transfers.check_arm(name)
     if base not in transfers.STARTS:
@@ -73,7 +76,7 @@ def transfer(
         key=key,
         network=network,
         recipe=recipe,
-        trainer=trainer or Trainer(recipe),
+        trainer=trainer_of(recipe, trainer),
         arms=tuple(arms),
         base=base,
         validation=validation,
@@ -148,7 +151,9 @@ class _Work:
             level=level.level,
             density=level.density,
         )
-        return {}, [r for r in records if r.arm not in level.without]
+        return {}, [
+            r for r in records if transfers.values_of(r.arm, base=self.base) not in level.without
+        ]
 
 
 @functools.lru_cache(maxsize=4)

@@ -62,7 +62,7 @@ def draw(rows: Sequence[Row]) -> "Figure":
             )
         axes.set_yscale("log")
         axes.set_ylim(top=120)
-        axes.set_xlim(-0.5, max(levels) + 0.5)
+        axes.set_xlim(-0.5, max(*levels, 1) + 0.5)
         axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda y, _: f"{y:g}"))
         axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))

@@ -16,7 +16,7 @@ thead th { font-weight: 600; vertical-align: bottom; }
 thead th[colspan] { text-align: center; }
 thead tr:last-child th { border-bottom: 1px solid var(--faint); }
 tbody tr:hover td { background: #f6f8fa; }
-tbody td { border-bottom: 1px solid var(--line); }
+tbody td, tbody th { border-bottom: 1px solid var(--line); }
 td.arm { border-left: 1px solid var(--line); }
 td.win, tbody tr:hover td.win { background: var(--win); }
 .sd { color: var(--faint); }

@@ -1,0 +1,359 @@
+"""Prepared TFDS directories are read to the byte, without TensorFlow, and decoded once."""
+
+import importlib.util
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ltjax import data
+from ltjax.data import prepare, prepared, tfds_source
+from tests import tfds_writer
+
+REAL = pathlib.Path(__file__).parents[2] / "shared" / "tfds"
+
+# The shape, the keys that stand beside image and label, and the number of classes.
+LAYOUTS = {
+    "mnist": ((28, 28, 1), {}, 10),
+    "fashion_mnist": ((28, 28, 1), {}, 10),
+    "kmnist": ((28, 28, 1), {}, 10),
+    "cifar10": ((32, 32, 3), {"id": "x"}, 10),
+    "cifar100": ((32, 32, 3), {"id": "x", "coarse_label": 3}, 100),
+    "svhn_cropped": ((32, 32, 3), {"id": "x"}, 10),
+    "smallnorb": (
+        (96, 96, 1),
+        {"instance": 7, "label_elevation": 1, "label_azimuth": 2, "label_lighting": 3},
+        5,
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """No test reads or writes the home directory."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LTJAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+
+
+def examples(n, shape, *, classes, beside=(), label="label", seed=0):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (n, *shape), dtype=np.uint8)
+    labels = rng.permutation(np.arange(n) % classes)
+    rows = [
+        {"image": image, label: int(k), **dict(beside)}
+        for image, k in zip(images, labels, strict=True)
+    ]
+    return images, labels, rows
+
+
+def write_mnist(root, *, seed=0, **options):
+    images, labels, rows = examples(12, (28, 28, 1), classes=10, seed=seed)
+    path = tfds_writer.write("mnist", root, {"train": rows[:8], "test": rows[8:]}, **options)
+    return path, images, labels
+
+
+def assert_split(split, images, labels):
+    np.testing.assert_array_equal(split.images, images)
+    np.testing.assert_array_equal(split.labels, labels)
+    assert split.images.dtype == np.uint8
+    assert split.labels.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, row in data.DATASETS.items() if isinstance(row, tfds_source.Tfds)]
+)
+def test_every_row_reads_what_was_prepared(name, tmp_path):
+    shape, beside, classes = LAYOUTS[name]
+    label = "label_category" if name == "smallnorb" else "label"
+    images, labels, rows = examples(9, shape, classes=classes, beside=beside.items(), label=label)
+    if name == "smallnorb":
+        rows = [row | {"image2": 255 - row["image"]} for row in rows]
+    splits = {"train": rows[:6], "test": rows[6:]}
+    if name == "svhn_cropped":
+        splits["extra"] = rows[:2]
+    tfds_writer.write(name, tmp_path, splits)
+    ds = data.load(name, data_dir=tmp_path)
+    if name == "smallnorb":
+        squares = images.reshape(9, 32, 3, 32, 3, 1).astype(float)
+        images = np.floor(squares.mean(axis=(2, 4)) + 0.5).astype(np.uint8)
+        assert ds.notes == (
+            "squares of 3x3 pixels averaged to one",
+            "the image is the feature 'image', the label 'label_category'",
+        )
+    assert_split(ds.train, images[:6], labels[:6])
+    assert_split(ds.test, images[6:], labels[6:])
+    assert (ds.classes, ds.label_map) == (classes, tuple(range(classes)))
+    assert len(ds.class_names) == classes
+    assert ds.version.count(".") == 2
+
+
+def test_records_in_several_files_keep_their_order(tmp_path):
+    path, images, labels = write_mnist(tmp_path, shards=3)
+    assert len(list(path.glob("mnist-train*"))) == 3
+    assert_split(data.load("mnist", data_dir=tmp_path).train, images[:8], labels[:8])
+
+
+def test_blocks_are_joined(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds_source, "_BLOCK", 3)
+    _, images, labels = write_mnist(tmp_path)
+    assert_split(data.load("mnist", data_dir=tmp_path).train, images[:8], labels[:8])
+
+
+# Names without a row.
+
+
+def test_a_name_without_a_row_and_without_test_split_is_split_by_class(tmp_path):
+    images, labels, rows = examples(50, (64, 64, 3), classes=10, beside={"filename": "f"}.items())
+    tfds_writer.write("eurosat/rgb", tmp_path, {"train": rows})
+    ds = data.load("eurosat/rgb", data_dir=tmp_path)
+    assert "a fixed fifth of each class is the test set" in ds.notes[0]
+    np.testing.assert_array_equal(np.bincount(ds.test.labels), np.full(10, 1))
+    both = np.concatenate([ds.train.images, ds.test.images])
+    order = [next(i for i, x in enumerate(images) if (x == y).all()) for y in both]
+    assert sorted(order) == list(range(50))
+    np.testing.assert_array_equal(np.concatenate([ds.train.labels, ds.test.labels]), labels[order])
+
+
+def test_a_validation_split_stands_in_for_the_test_split(tmp_path):
+    _, _, rows = examples(5, (20, 20, 3), classes=5)
+    tfds_writer.write("food101", tmp_path, {"train": rows[:3], "validation": rows[3:]})
+    ds = data.load("food101", data_dir=tmp_path)
+    assert ds.notes == ("no test split: the validation split is the test set",)
+    assert len(ds.test.labels) == 2
+
+
+def test_the_supervised_pair_is_taken_where_there_are_several_labels(tmp_path):
+    images, labels, rows = examples(
+        4, (105, 105, 3), classes=4, beside={"alphabet": 1, "alphabet_char_id": 2}.items()
+    )
+    tfds_writer.write("omniglot", tmp_path, {"train": rows, "test": rows})
+    ds = data.load("omniglot", data_dir=tmp_path)
+    assert_split(ds.train, images, labels)
+    assert ds.classes == 1623
+
+
+def test_a_configuration_must_be_named(tmp_path):
+    _, _, rows = examples(4, (28, 28, 1), classes=4)
+    tfds_writer.write("emnist/mnist", tmp_path, {"train": rows, "test": rows})
+    assert data.load("emnist/mnist", data_dir=tmp_path).classes == 10
+    with pytest.raises(ValueError, match=r"several configurations; name one: emnist/mnist$"):
+        data.load("emnist", data_dir=tmp_path)
+
+
+def test_the_newest_version_is_read(tmp_path):
+    path, _, _ = write_mnist(tmp_path)
+    for version in ("3.0.0", "10.0.0", "9.9.9"):
+        other = path.with_name(version)
+        shutil.copytree(path, other)
+        info = json.loads((other / "dataset_info.json").read_text()) | {"version": version}
+        (other / "dataset_info.json").write_text(json.dumps(info))
+    (path.with_name("11.0.0.incompleteABC")).mkdir()
+    assert data.load("mnist", data_dir=tmp_path).version == "10.0.0"
+
+
+# Bad input: one line, and nothing is made.
+
+
+def assert_refused(name, message, **options):
+    with pytest.raises(ValueError, match=message) as caught:
+        data.load(name, **options)
+    assert "\n" not in str(caught.value)
+    assert not os.path.exists(os.environ["LTJAX_CACHE"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnits", r"no data set 'mnits'; did you mean mnist .*there are: .*svhn_cropped"),
+        ("flowers", "no data set 'flowers'; .*tf_flowers"),
+        ("../secret", "no data set '../secret'"),
+        ("", "no data set ''"),
+        ("binarized_mnist", r"'binarized_mnist' is not .* classification.*: image \(Image\)$"),
+        ("imdb_reviews", r"not read as image classification.*: text \(Text\), label"),
+        ("emnist/wrong", "data set 'emnist/wrong': TFDS says: .*wrong"),
+    ],
+)
+def test_names_that_are_no_image_classification(name, message, tmp_path):
+    assert_refused(name, message, data_dir=tmp_path)
+    assert_refused(name, message, data_dir=tmp_path / "absent")
+
+
+def test_a_missing_data_directory_is_named_with_the_way_out(tmp_path, monkeypatch):
+    absent = tmp_path / "not here"
+    command = f"python -m ltjax.data.prepare --dataset=kmnist --data_dir='{absent}'"
+    message = f"'{absent}' does not exist; give data_dir or set TFDS_DATA_DIR.*{command}"
+    assert_refused("kmnist", message, data_dir=absent)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(absent))
+    assert_refused("kmnist", message)
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    assert_refused("kmnist", "home/tensorflow_datasets' does not exist")
+
+
+def test_data_that_are_not_prepared_come_with_the_command(tmp_path):
+    (tmp_path / "mnist" / "3.0.1.incomplete1").mkdir(parents=True)
+    command = f"--dataset=mnist --data_dir={tmp_path}$"
+    assert_refused("mnist", f"'mnist' is not prepared in .*{command}", data_dir=tmp_path)
+    assert_refused("eurosat", "'eurosat' is not prepared in .*ltjax.prepare", data_dir=tmp_path)
+
+
+def test_records_for_tensorflow_alone_come_with_the_command(tmp_path, monkeypatch):
+    write_mnist(tmp_path, file_format="tfrecord")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert_refused(
+        "mnist",
+        r"as tfrecord, which only TensorFlow reads; run: pip install 'ltjax\[prepare\]'",
+        data_dir=tmp_path,
+    )
+
+
+def test_damaged_records_are_refused(tmp_path):
+    path, _, _ = write_mnist(tmp_path)
+    file = next(path.glob("mnist-train*"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert_refused("mnist", "cannot be read .*prepare it again", data_dir=tmp_path)
+    file.unlink()
+    assert_refused("mnist", "cannot be read .*prepare it again", data_dir=tmp_path)
+
+
+def test_damaged_metadata_are_refused(tmp_path):
+    path, _, _ = write_mnist(tmp_path)
+    (path / "features.json").write_text("{")
+    assert_refused("mnist", "cannot be read .*prepare it again", data_dir=tmp_path)
+
+
+def test_images_of_several_shapes_are_refused(tmp_path):
+    _, _, rows = examples(3, (20, 20, 3), classes=3)
+    rows[2]["image"] = rows[2]["image"][:10]
+    tfds_writer.write("food101", tmp_path, {"train": rows, "validation": rows})
+    message = r"differ in shape, such as \(20, 20, 3\) and \(10, 20, 3\)"
+    assert_refused("food101", message, data_dir=tmp_path)
+
+
+def test_images_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
+    write_mnist(tmp_path)
+    monkeypatch.setattr(tfds_source, "_MAX_BYTES", 1000)
+    assert_refused("mnist", "which stay in memory", data_dir=tmp_path)
+
+
+def test_preparing_needs_tensorflow_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as caught:
+        prepare.main(["prepare"], "mnist", str(tmp_path))
+    assert "run: pip install 'ltjax[prepare]'" in str(caught.value.code)
+    with pytest.raises(SystemExit, match="did you mean mnist"):
+        prepare.main(["prepare"], "mnits", str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_prepared_data_are_not_prepared_again(tmp_path, monkeypatch):
+    path, _, _ = write_mnist(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert prepare.prepare("mnist", str(tmp_path)) == path
+
+
+# Decoded once.
+
+
+def test_the_second_load_decodes_nothing(tmp_path, monkeypatch):
+    _, images, labels = write_mnist(tmp_path / "data")
+    first = data.load("mnist", data_dir=tmp_path / "data")
+
+    def decode(*args, **kwargs):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(tfds_source, "read", decode)
+    monkeypatch.setattr(tfds_source, "import_tfds", decode)
+    second = data.load("mnist", data_dir=tmp_path / "data")
+    assert_split(second.train, images[:8], labels[:8])
+    assert (second.mean, second.std) == (first.mean, first.std)
+    assert (second.class_names, second.version) == (first.class_names, first.version)
+    shutil.copytree(tmp_path / "data", tmp_path / "moved")
+    data.load("mnist", data_dir=tmp_path / "moved")
+    with pytest.raises(AssertionError, match="decoded again"):
+        data.load("mnist", data_dir=tmp_path / "data", cache_dir=tmp_path / "other")
+
+
+def test_other_records_under_the_same_name_are_decoded(tmp_path):
+    """The images are noise, whose PNG files are all equally long: only their bytes differ."""
+    for seed in (0, 1):
+        _, images, labels = write_mnist(tmp_path / str(seed), seed=seed)
+        assert_split(
+            data.load("mnist", data_dir=tmp_path / str(seed)).train, images[:8], labels[:8]
+        )
+
+
+def test_a_row_read_otherwise_has_a_cache_of_its_own(tmp_path):
+    path, _, _ = write_mnist(tmp_path)
+    rows = [tfds_source.Tfds(), tfds_source.Tfds(shrink=2), tfds_source.Tfds(label="label")]
+    assert len({prepared.fingerprint(path, row) for row in rows}) == 3
+
+
+def test_a_damaged_cache_is_decoded_again(tmp_path, caplog):
+    _, images, labels = write_mnist(tmp_path / "data")
+    data.load("mnist", data_dir=tmp_path / "data")
+    (file,) = (tmp_path / "cache").iterdir()
+    raw = file.read_bytes()
+    file.write_bytes(raw[:-100])
+    assert_split(data.load("mnist", data_dir=tmp_path / "data").train, images[:8], labels[:8])
+    assert file.read_bytes()[:1000] == raw[:1000]
+    assert "is built again" in caplog.text
+
+
+def test_importing_the_package_imports_no_tfds():
+    code = "import ltjax.data, sys; assert 'tensorflow_datasets' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Real data.
+
+
+def real(name):
+    if not (REAL / name).is_dir():
+        pytest.skip(f"{name} is not prepared in {REAL}")
+    return REAL
+
+
+def test_mnist_is_mnist(monkeypatch):
+    root = real("mnist")
+    ds = data.load("mnist", data_dir=root)
+    assert ds.train.images.shape == (60000, 28, 28, 1)
+    assert ds.test.images.shape == (10000, 28, 28, 1)
+    assert ds.train.labels[:10].tolist() == [4, 1, 0, 7, 8, 1, 2, 7, 1, 6]
+    assert np.bincount(ds.train.labels).tolist() == [
+        5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949,
+    ]  # fmt: skip
+    np.testing.assert_allclose((ds.mean[0], ds.std[0]), (0.1307, 0.3081), atol=5e-5)
+
+    def decode(*args, **kwargs):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(tfds_source, "read", decode)
+    np.testing.assert_array_equal(data.load("mnist", data_dir=root).train.images, ds.train.images)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "train", "first", "last_class"),
+    [
+        ("fashion_mnist", (28, 28, 1), 60000, [2, 1, 8, 4, 1], "Ankle boot"),
+        ("cifar10", (32, 32, 3), 50000, [7, 8, 4, 4, 6], "truck"),
+    ],
+)
+def test_real_data_have_their_published_form(name, shape, train, first, last_class):
+    """Decodes a few images only; MNIST stands for whole sets."""
+    path = prepared.find(name, real(name), known=())
+    builder = tfds_source.import_tfds().builder_from_directory(path)
+    splits = {split: info.num_examples for split, info in builder.info.splits.items()}
+    assert splits == {"train": train, "test": 10000}
+    examples = tfds_source.examples_of(builder, "train", name=name, path=path)
+    found = list(itertools.islice(examples, 5))
+    assert [e["label"] for e in found] == first
+    assert {e["image"].shape for e in found} == {shape}
+    assert builder.info.features["label"].names[-1] == last_class

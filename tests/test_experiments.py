@@ -1,0 +1,297 @@
+"""The binaries as a user runs them: results, resuming after kills, refusals that make nothing."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments import search, transfer_ticket
+from experiments import settings as settings_
+from experiments.settings import PRESETS, FindTicket
+from experiments.transfer_ticket import TransferTicket
+from ltjax import config, results
+
+ROOT = pathlib.Path(__file__).parent.parent
+SMALL = {
+    "model": "mlp-16",
+    "length": "40it",
+    "evaluate_every": "20it",
+    "levels": 2,
+    "replicates": 2,
+}
+FLAGS = [f"--{name}={value}" for name, value in SMALL.items()]
+
+
+def command(binary, *flags, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", f"experiments.{binary}", *flags],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def files(path):
+    """Contents by name, without what may differ: the provenance and the page that shows it."""
+    return {
+        str(p.relative_to(path)): p.read_bytes()
+        for p in sorted(path.rglob("*"))
+        if p.is_file() and (p.suffix in (".jsonl", ".png", ".svg") or p.name == "settings.json")
+    }
+
+
+def arrays(path):
+    """The arrays of all checkpoints of a run."""
+    from ltjax import checkpoints
+
+    return {p.name: checkpoints.load(p)[0] for p in sorted((path / "tickets").iterdir())}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One transfer, run to its end: the output and the two run directories."""
+    out = tmp_path_factory.mktemp("runs")
+    done = command("transfer_ticket", *FLAGS, f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    found, moved = (next(out.glob(f"{kind}-*")) for kind in ("find", "transfer"))
+    return done, found, moved
+
+
+def test_a_transfer_prints_its_table_and_writes_its_directory(finished):
+    done, found, moved = finished
+    for word in ("theta_0", "redrawn", "achieved", f"report: {moved}/report.html"):
+        assert word in done.stdout
+    assert "100 %" in done.stderr
+    for run in (found, moved):
+        for name in ("settings.json", "provenance.json", "records.jsonl", "report.html"):
+            assert (run / name).stat().st_size > 0
+        assert list((run / "figures").glob("*.png"))
+    assert not (moved / "partial").exists()
+    records = results.loads((moved / "records.jsonl").read_text())
+    arms = {"theta_0", "theta_k", "theta_S", *transfer_ticket.CONTROLS}
+    assert {r.arm for r in records if r.phase == "target"} == arms
+    assert len(records) == 3 * 2 * (1 + len(arms))
+    assert [r.kept for r in records if r.phase == "source" and r.replicate == 0] == [1104, 883, 706]
+
+
+def test_a_finished_run_answers_at_once_and_changes_nothing(finished):
+    done, _, moved = finished
+    before = {p: p.stat().st_mtime_ns for p in moved.rglob("*") if p.is_file()}
+    again = command("transfer_ticket", *FLAGS, f"--out={moved.parent}")
+    assert again.stdout == done.stdout
+    assert again.stderr == ""
+    assert {p: p.stat().st_mtime_ns for p in moved.rglob("*") if p.is_file()} == before
+
+
+def test_runs_killed_again_and_again_end_with_the_same_bits(finished, tmp_path):
+    _, found, moved = finished
+    flags = [*FLAGS, f"--out={tmp_path}", "--save_seconds=0"]
+    waited_for = [
+        "find-*/partial/*",
+        "find-*/records/source_01.jsonl",
+        "transfer-*/partial/*",
+        "transfer-*/records/target_01.jsonl",
+    ]
+    for pattern in waited_for:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "experiments.transfer_ticket", *flags],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 200
+        while not list(tmp_path.glob(pattern)) and run.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        run.send_signal(signal.SIGKILL)
+        assert run.wait() == -signal.SIGKILL, f"ended before {pattern} was there"
+    last = command("transfer_ticket", *flags)
+    assert last.returncode == 0, last.stderr
+    for ours in (found, moved):
+        theirs = tmp_path / ours.name
+        settings = [json.loads((run / "settings.json").read_text()) for run in (ours, theirs)]
+        assert settings[0] == settings[1]
+        assert files(theirs) == files(ours)
+    assert str(arrays(tmp_path / found.name)) == str(arrays(found))
+
+
+def test_a_second_process_on_the_same_run_is_turned_away(finished, tmp_path):
+    _, found, _ = finished
+    kept = {k: tuple(v) if isinstance(v, list) else v for k, v in settings_json(found).items()}
+    settings = dataclasses.replace(FindTicket(), **kept, out=str(tmp_path))
+    with search.open_run(settings).create(), pytest.raises(ValueError, match="another process"):
+        search.run(settings)
+
+
+def settings_json(run):
+    return json.loads((run / "settings.json").read_text())
+
+
+def test_a_saved_search_can_be_moved_by_its_directory(finished):
+    _, found, moved = finished
+    done = command(
+        "transfer_ticket",
+        f"--ticket={found}",
+        "--starts=theta_0",
+        "--controls=",
+        "--on_target=length=20it",
+        f"--out={moved.parent}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "theta_0" in done.stdout
+    assert "redrawn" not in done.stdout
+
+
+def test_a_diverged_training_is_named_and_the_rest_is_reported(tmp_path):
+    done = command(
+        "find_ticket", *FLAGS, "--optimizer=sgd", "--learning_rate=1e30", f"--out={tmp_path}"
+    )
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert any("replicate 0, level 0: loss not finite at step 20" in line for line in lines)
+    assert "loss not finite" in next(tmp_path.glob("find-*/report.html")).read_text()
+
+
+def test_dry_run_prints_the_plan_and_makes_nothing(tmp_path):
+    done = command("transfer_ticket", *FLAGS, "--dry_run", f"--out={tmp_path / 'new'}")
+    assert done.returncode == 0, done.stderr
+    for word in ("1,125 parameters", "kept        883 of 1,104", "42 trainings", "MiB"):
+        assert word in done.stdout, done.stdout
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_refusal_is_one_line_with_an_exit_code(tmp_path):
+    done = command("find_ticket", "--model=lenett-300-100", f"--out={tmp_path / 'new'}")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: no model 'lenett-300-100'")
+    assert not (tmp_path / "new").exists()
+
+
+BAD = [
+    ({"data": "mnis", "data_dir": "."}, "did you mean mnist"),
+    ({"data": "mnist", "data_dir": "/nowhere/at/all"}, "/nowhere/at/all"),
+    ({"model": "resnet21"}, "did you mean resnet20"),
+    ({"score": "magnitud"}, "did you mean magnitude"),
+    ({"scope": "local"}, "no scope 'local'"),
+    ({"optimizer": "adan"}, "did you mean adam"),
+    ({"schedule": "cosin"}, "did you mean cosine"),
+    ({"augment": "flips"}, "did you mean flip"),
+    ({"normalize": "cifar"}, "did you mean cifar10"),
+    ({"init": "glorot"}, "did you mean glorot"),
+    ({"rate": 1.0}, r"in \[0, 1\); got 1.0"),
+    ({"rates": "conv=0.1"}, "pattern 'conv' matches no parameter"),
+    ({"rates": "conv"}, "expected name=number"),
+    ({"batch_size": 5000}, "batch_size 5000 must lie in"),
+    ({"classes": "11"}, "11"),
+    ({"classes": "5-2"}, "5-2"),
+    ({"half": "c"}, "'c'"),
+    ({"length": "10"}, "a duration is 0, or a number and its unit"),
+    ({"rewind": "9999it"}, "the rewind step must lie in"),
+    ({"validation": "150%"}, "below 100%"),
+    ({"validation": "0", "patience": 2}, "need a validation set"),
+    ({"reset": ("weigths",)}, "did you mean weights"),
+    ({"replicates": 0}, "replicates must be at least 1"),
+    ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+    ({"densities": "0.5,0.6"}, "densities must fall"),
+    ({"levels": -1}, "levels is the number of rounds"),
+    ({"devices": 64}, "devices=64, but there are"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD, ids=lambda v: str(v)[:40])
+def test_bad_settings_of_a_search_make_nothing(changes, message, tmp_path):
+    settings = dataclasses.replace(FindTicket(**{**SMALL, "out": str(tmp_path / "new")}), **changes)
+    with pytest.raises((ValueError, OSError), match=message):
+        search.run(settings)
+    assert not (tmp_path / "new").exists()
+
+
+BAD_TRANSFERS = [
+    ({"controls": ("redraw",)}, "did you mean redrawn"),
+    ({"starts": ("theta_s",)}, "did you mean theta_"),
+    ({"starts": ()}, "starts is empty"),
+    ({"target_classes": "4-9"}, r"4"),
+    ({"target_classes": ""}, "overlap"),
+    ({"target_classes": "5-6", "head": "keep"}, "5 outputs on the source and 2 on the target"),
+    ({"head": "new"}, "no head 'new'"),
+    ({"head_hidden": ("x",)}, "head_hidden"),
+    ({"freeze": ("convs*",)}, "matches no parameter"),
+    ({"on_target": ("lenght=3ep",)}, "did you mean length"),
+    ({"on_target": ("batch_size=many",)}, "batch_size is a number"),
+    ({"ticket": "/nowhere/at/all"}, "/nowhere/at/all"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD_TRANSFERS, ids=lambda v: str(v)[:40])
+def test_bad_settings_of_a_transfer_make_nothing(changes, message, tmp_path):
+    settings = dataclasses.replace(
+        TransferTicket(**{**SMALL, "out": str(tmp_path / "new")}), **changes
+    )
+    with pytest.raises((ValueError, OSError), match=message):
+        transfer_ticket.transfer(settings, transfer_ticket.open_run(settings))
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_unwritable_out_is_refused_before_any_work(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(ValueError, match="choose another out directory"):
+        search.run(FindTicket(**{**SMALL, "out": str(blocked)}))
+
+
+def test_run_ids_stay_what_they_were():
+    """If this fails, old runs are not found again: raise `version` only if results changed."""
+    assert config.run_id(FindTicket(), prefix="find") == "find-" + FROZEN["default"]
+    changed = FindTicket(levels=3, rates="output=0.1")
+    assert config.run_id(changed, prefix="find") == "find-" + FROZEN["changed"]
+
+
+FROZEN = {"default": "ae40a1c2", "changed": "ec166487"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_makes_a_recipe_and_a_plan(name):
+    settings = dataclasses.replace(FindTicket(), **{**PRESETS[name], "data": "digits"})
+    settings = dataclasses.replace(
+        settings, model="mlp-8", normalize="own", validation="10%", rates=""
+    )
+    source = settings_.dataset(settings)
+    net = settings_.network(settings, source)
+    assert settings_.recipe(settings, net, source).steps > 100
+    assert settings_.plan(settings, net).levels == 10
+
+
+def readme_commands():
+    text = (ROOT / "README.md").read_text()
+    joined = re.sub(r"\\\n\s*", "", text)
+    return re.findall(r"python -m experiments\.(\w+)([^\n|&`]*)", joined)
+
+
+@pytest.mark.parametrize("flags", {f for b, f in readme_commands() if b == "find_ticket"})
+def test_every_find_command_of_the_readme_parses(flags):
+    assert parsed(FindTicket, PRESETS, flags)
+
+
+@pytest.mark.parametrize("flags", {f for b, f in readme_commands() if b == "transfer_ticket"})
+def test_every_transfer_command_of_the_readme_parses(flags):
+    assert parsed(TransferTicket, transfer_ticket.PRESETS, flags)
+
+
+def parsed(cls, presets, text):
+    from absl import flags
+
+    values = flags.FlagValues()
+    read = config.define_flags(cls, values, presets=presets)
+    values(["binary", *text.split()])
+    return read()

@@ -1,0 +1,118 @@
+"""A population is its members: same bits, one compile, whatever the number and the layout."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltjax import lottery, models, population
+from ltjax.population import Trainer
+from tests import toys
+from tests.conftest import assert_trees_equal
+
+TINY = [name for name in models.MODELS if name.endswith("-tiny")] + ["mlp-8"]
+
+
+def world(model):
+    shape = (4, 4, 1) if model.startswith("mlp") else (8, 8, 3)
+    network, dataset = toys.net(model, shape=shape), toys.blobs(shape=shape)
+    return network, dataset, lottery.device_data(dataset)
+
+
+def test_there_are_two_devices():
+    assert len(jax.devices()) == 2
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_a_member_has_the_same_bits_alone_and_in_company(model):
+    network, dataset, on_device = world(model)
+    trainer = Trainer(toys.recipe(network, steps=6, every=3, snapshot=2), devices=jax.devices()[:1])
+    crowd = toys.members(3, network, dataset=dataset)
+    together = trainer.train(crowd, on_device)
+    for i in range(3):
+        alone = trainer.train(jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], crowd), on_device)
+        for field in ("variables", "snapshot", "opt_state", "curve"):
+            ours = jax.tree.map(
+                lambda leaf, i=i, axis=int(field == "curve"): np.take(leaf, [i], axis),
+                jax.device_get(getattr(together, field)),
+            )
+            assert_trees_equal(ours, jax.device_get(getattr(alone, field)))
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_members_spread_over_devices_keep_their_bits(model):
+    network, dataset, on_device = world(model)
+    how = toys.recipe(network, steps=6, every=3)
+    crowd = toys.members(5, network, dataset=dataset)
+    two, one = (Trainer(how, devices=jax.devices()[:n]).train(crowd, on_device) for n in (2, 1))
+    assert population.size(two.variables) == 5
+    assert_trees_equal(jax.device_get(two.variables), jax.device_get(one.variables))
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_the_layouts_agree_up_to_rounding(model):
+    network, dataset, on_device = world(model)
+    how = toys.recipe(network, steps=6, every=3)
+    crowd = toys.members(4, network, dataset=dataset)
+    a, b = (Trainer(how, layout=layout).train(crowd, on_device) for layout in population.LAYOUTS)
+    for x, y in zip(jax.tree.leaves(a.variables), jax.tree.leaves(b.variables), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
+
+
+def test_every_level_runs_what_the_first_compiled():
+    traced = []
+    network, dataset, on_device = world("mlp-8")
+
+    def apply(variables, images, *, train):
+        traced.append(images.shape)  # Runs when JAX traces, not when it computes.
+        return network.apply(variables, images, train=train)
+
+    trainer = Trainer(toys.recipe(apply=apply))
+    crowd = toys.members(2)
+    _ = trainer.train(crowd, on_device)
+    once = len(traced)
+    masked = crowd._replace(mask=jax.tree.map(lambda m: m & (m.size % 3 > 0), crowd.mask))
+    _ = trainer.train(masked, on_device)
+    _ = trainer.train(masked._replace(start=crowd.start), on_device, first=5)
+    assert len(traced) == once > 0
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_going_on_from_any_leg_ends_with_the_same_bits(at):
+    _, _, on_device = world("mlp-8")
+    how = toys.recipe(optimizer=toys.optax.adam(0.01), snapshot=2, patience=2, keep="best")
+    crowd, saved = toys.members(3), []
+    whole = Trainer(how).train(crowd, on_device, observe=lambda p: saved.append(p.as_tree()))
+    rest = Trainer(how).train(crowd, on_device, resume=saved[at])
+    for field in ("variables", "snapshot", "opt_state", "curve"):
+        assert_trees_equal(*(jax.device_get(getattr(t, field)) for t in (rest, whole)))
+    assert rest.steps == whole.steps
+
+
+def test_a_member_that_fails_stops_alone():
+    _, _, on_device = world("mlp-8")
+    trainer = Trainer(toys.recipe())
+    crowd = toys.members(3)
+    broken = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), crowd.start)
+    good, bad = (trainer.train(c, on_device) for c in (crowd, crowd._replace(start=broken)))
+    assert bad.failed_step.tolist() == [-1, 0, -1]
+    assert bad.curve.ran[:, 1].tolist() == [True, False, False, False]
+    for i in (0, 2):
+        assert_trees_equal(*(population.member(t.variables, i) for t in (good, bad)))
+
+
+def test_an_optimizer_state_goes_on():
+    _, _, on_device = world("mlp-8")
+    how = toys.recipe(optimizer=toys.optax.sgd(0.05, momentum=0.9), steps=6, every=3)
+    crowd = toys.members(2)
+    half = Trainer(toys.recipe(optimizer=how.optimizer, steps=3, every=3)).train(crowd, on_device)
+    whole = Trainer(how).train(crowd, on_device)
+    rest = Trainer(how).train(
+        crowd._replace(start=half.variables), on_device, first=3, opt_state=half.opt_state
+    )
+    assert_trees_equal(*(jax.device_get(t.variables) for t in (rest, whole)))
+
+
+def test_unknown_layout_is_refused():
+    with pytest.raises(ValueError, match="did you mean vmap"):
+        Trainer(toys.recipe(), layout="vmp")
