@@ -13,13 +13,15 @@ import math
 import os
 import re
 import sys
-from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, get_type_hints, runtime_checkable
+from typing import Any, NoReturn, TypeVar, cast, get_type_hints
 
 from absl import app, flags, logging
 
 from ltjax import trees
 
 flags.disclaim_key_flags()  # --help lists the flags under the binary, not under this file.
+
+T = TypeVar("T")
 
 _DEFINE: Mapping[Any, Callable[..., flags.FlagHolder]] = {
     str: flags.DEFINE_string,
@@ -28,14 +30,6 @@ _DEFINE: Mapping[Any, Callable[..., flags.FlagHolder]] = {
     bool: flags.DEFINE_bool,
     tuple[str, ...]: flags.DEFINE_list,
 }
-
-
-@runtime_checkable
-class _Settings(Protocol):
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-
-T = TypeVar("T", bound=_Settings)
 
 
 def setting(default: Any, help: str, *, unit: str = "", identity: bool = True) -> Any:
@@ -71,7 +65,7 @@ def define_flags(
     """
     kinds = get_type_hints(cls)
     holders = {}
-    for field in dataclasses.fields(cls):
+    for field in dataclasses.fields(cast(Any, cls)):
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         define = _DEFINE[kinds[field.name]]
         holders[field.name] = define(field.name, default, _help(field), flag_values=flag_values)
@@ -110,7 +104,7 @@ def _typed(kind: Any, value: Any) -> Any:
     return value
 
 
-def as_dict(settings: _Settings, *, identity_only: bool = False) -> dict[str, Any]:
+def as_dict(settings: Any, *, identity_only: bool = False) -> dict[str, Any]:
     """The settings as JSON reads them back.
 
     Args:
@@ -128,7 +122,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def describe(settings: _Settings) -> str:
+def describe(settings: Any) -> str:
     """One line a setting; a star marks those that differ from their default."""
     lines = []
     for field in dataclasses.fields(settings):
@@ -139,9 +133,7 @@ def describe(settings: _Settings) -> str:
     return "\n".join(lines)
 
 
-def run_id(
-    settings: _Settings, *, prefix: str, version: int = 1, exclude: Sequence[str] = ()
-) -> str:
+def run_id(settings: Any, *, prefix: str, version: int = 1, exclude: Sequence[str] = ()) -> str:
     """A stable name: the prefix and a hash of the settings that differ from their defaults.
 
     A new field whose default changes nothing renames no run. Where a default changes, or the

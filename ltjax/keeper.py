@@ -51,11 +51,11 @@ class DiskKeeper:
 
     def _read(self, piece: str) -> Tree:
         path = self._run.ticket(piece)
-        return checkpoints.load(path)[0] if path.exists() else {}
+        return checkpoints.load(path)[0] if checkpoints.exists(path) else {}
 
     def _partial(self, piece: str) -> Tree | None:
         path = self._run.partial_state(piece)
-        return checkpoints.load(path)[0] if path.exists() else None
+        return checkpoints.load(path)[0] if checkpoints.exists(path) else None
 
     def _observer(self, piece: str, begun: int) -> Observer:
         shown, saved = begun, time.monotonic()

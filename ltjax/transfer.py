@@ -137,7 +137,8 @@ def new_head(
     """Names of the parameters of the target's head that have to be drawn afresh.
 
     The head is the module `head`, at any depth, with the hidden layers before it, called
-    `head_hidden_...`. It is new where `always` says so, or where its shapes are not those of the ticket.
+    `head_hidden_...`. It is new where `always` says so, or where its shapes are not those of the
+    ticket.
     """
     theirs, ours = (
         {

@@ -104,8 +104,12 @@ def _xla(x: Array, kernel: Array, strides: Pair, pads: Pads) -> Array:
     return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=_ORDER)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _own(x: Array, kernel: Array, strides: Pair, pads: Pads) -> Array:
+    return _with_own_gradient(x, kernel, strides, pads)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _with_own_gradient(x: Array, kernel: Array, strides: Pair, pads: Pads) -> Array:
     return _xla(x, kernel, strides, pads)
 
 
@@ -123,9 +127,9 @@ def _own_backward(strides: Pair, pads: Pads, kept: Any, grad: Array) -> tuple[Ar
     )
 
 
-_own.defvjp(_own_forward, _own_backward)
+_with_own_gradient.defvjp(_own_forward, _own_backward)
 
-FORMULATIONS: Mapping[str, Callable[[Array, Array, Pair, Pads], Array]] = {
+FORMULATIONS: Mapping[str, Callable[..., Array]] = {
     "xla": _xla,
     "own": _own,
 }
@@ -159,9 +163,9 @@ def _input_gradient(
         low = width - 1 - before
         frame.append((low, size + before - 1 - (out - 1) * stride, stride - 1))
     turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    edges = tuple((low, high) for low, high, _ in frame)
-    if strides == (1, 1) and min(min(edge) for edge in edges) >= 0:
-        return _xla(grad, turned, (1, 1), edges)
+    (above, below, _), (left, right, _) = frame
+    if strides == (1, 1) and min(above, below, left, right) >= 0:
+        return _xla(grad, turned, (1, 1), ((above, below), (left, right)))
     grad = lax.pad(grad, _zero(grad), [(0, 0, 0), *frame, (0, 0, 0)])
     return _xla(grad, turned, (1, 1), ((0, 0), (0, 0)))
 

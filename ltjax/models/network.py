@@ -77,9 +77,11 @@ def from_flax(
     """
     name = name or type(module).__name__
     input_shape = _image_shape(input_shape)
+    if classes is not None and classes < 1:
+        raise ValueError(f"classes is the number of logits, at least 1; got {classes}")
     takes_train = _takes_train(module)
 
-    def settings(train: bool) -> dict[str, bool]:
+    def settings(train: bool) -> dict[str, Any]:
         return {"train": train} if takes_train else {}
 
     @jax.jit  # Else the module would run, operation by operation, on an image of zeros.
@@ -117,8 +119,7 @@ def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _takes_train(module: nn.Module) -> bool:
-    parameters = inspect.signature(module.__call__).parameters
-    return "train" in parameters
+    return "train" in inspect.signature(module.__call__).parameters
 
 
 def _check(network: Network, *, takes_train: bool, asked: int | None) -> int:
@@ -156,11 +157,10 @@ def _check(network: Network, *, takes_train: bool, asked: int | None) -> int:
                 f"{name} draws random numbers (train={train}), for instance in a Dropout; "
                 "a network is a pure function of its weights and images"
             ) from error
-    if (
-        len(logits.shape) != 2
-        or logits.shape[0] != 2
-        or (asked or logits.shape[1]) != logits.shape[1]
-    ):
-        rule = f"[batch, {asked or 'classes'}]"
-        raise ValueError(f"{name} maps images [2, ...] to {list(logits.shape)}; it must be {rule}")
-    return logits.shape[1]
+    wanted = (2, asked or logits.shape[-1])
+    if logits.shape != wanted:
+        raise ValueError(
+            f"{name} maps images [2, ...] to {list(logits.shape)}; "
+            f"it must be [2, {asked or 'classes'}], one logit a class"
+        )
+    return wanted[1]

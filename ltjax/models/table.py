@@ -8,7 +8,8 @@ from typing import NamedTuple
 from flax import linen as nn
 
 from ltjax import trees
-from ltjax.models import conv, inits, nets
+from ltjax.models import inits, nets
+from ltjax.models.conv import check as check_formulation
 from ltjax.models.network import Network, from_flax
 
 
@@ -107,8 +108,6 @@ def make(
       ValueError: where a setting is not there or does not fit the network.
     """
     chosen = row(name)
-    if classes < 1:
-        raise ValueError(f"classes is the number of logits, at least 1; got {classes}")
     if any(width < 1 for width in head_hidden):
         raise ValueError(f"head_hidden are widths of layers, each at least 1; got {head_hidden}")
     settings = {
@@ -116,13 +115,10 @@ def make(
         "kernel_init": inits.parse(init or chosen.init),
         "head_hidden": tuple(head_hidden),
     }
-    _check_formulation(conv)
+    check_formulation(conv)
     if chosen.paddings:
         settings |= {"padding": padding or chosen.paddings[0], "formulation": conv}
     if padding and padding not in chosen.paddings:
         offers = " or ".join(chosen.paddings) or "none, it has no convolutions"
         raise ValueError(f"model {name} has no padding {padding!r}; it takes {offers}")
     return from_flax(chosen.build(**settings), input_shape=input_shape, classes=classes, name=name)
-
-
-_check_formulation = conv.check

@@ -1,0 +1,130 @@
+"""Our side of the benchmark: one process, started by `experiments.benchmark`.
+
+It goes the way of every binary: settings, network, recipe, `population.Trainer`. The clock is
+read in the observer that the trainer calls after each leg. A training has the evaluations at
+steps 0, 1 and `work.steps`: what the last leg took longer than the one before is
+`work.steps - 2` steps; the short leg less one step is what an evaluation costs.
+"""
+
+from collections.abc import Callable
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import benchmark_work
+from experiments import settings as settings_
+from experiments.benchmark_work import Work
+from experiments.settings import FindTicket
+from ltjax import data
+from ltjax.lottery import common
+from ltjax.models import Network
+from ltjax.population import Partial
+from ltjax.train import Member
+from ltjax.types import Key
+
+CLASSES = 10
+EVALUATED = 1000
+"""Test images of the measured evaluations."""
+
+
+def settings(work: Work) -> FindTicket:
+    """The work as the settings of a search."""
+    return FindTicket(
+        model=work.model,
+        padding=work.padding,
+        optimizer=work.optimizer,
+        learning_rate=work.learning_rate,
+        momentum=work.momentum,
+        batch_size=work.batch_size,
+        length=f"{work.steps}it",
+        evaluate_every=f"{work.steps}it",
+        rewind="1it",
+        validation="0",
+        replicates=work.members,
+    )
+
+
+def dataset(work: Work) -> data.Dataset:
+    """Random images and labels."""
+    rng = np.random.default_rng(0)
+
+    def split(count: int) -> data.Split:
+        images = rng.integers(0, 256, (count, *work.shape), dtype=np.uint8)
+        return data.Split(images, rng.integers(0, CLASSES, count, dtype=np.int32))
+
+    names = [str(i) for i in range(CLASSES)]
+    return data.make("noise", split(work.images), split(EVALUATED), class_names=names)
+
+
+def members(work: Work, net: Network) -> Member:
+    """Freshly drawn networks, each with a random mask and an order of its own."""
+
+    def one(key: Key) -> Member:
+        init_key, order_key, mask_key = jax.random.split(key, 3)
+        start = net.init(init_key)
+
+        def live(leaf: jax.Array) -> jax.Array:
+            if leaf.ndim == 1:
+                return jnp.ones(leaf.shape, bool)
+            return jax.random.bernoulli(mask_key, work.density, leaf.shape)
+
+        mask = jax.tree.map(live, start.params)
+        rows = jnp.arange(work.images)
+        return Member(order_key, start, mask, rows, rows[:0], jnp.int32(0))
+
+    return jax.vmap(one)(jax.random.split(jax.random.key(0), work.members))
+
+
+def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, float]]]:
+    """What this contestant says first, and its measurement."""
+    chosen = settings(work)
+    source = dataset(work)
+    net = settings_.network(chosen, source)
+    how = settings_.recipe(chosen, net, source)
+    trainer = settings_.trainer(chosen, net, how)
+    crowd = members(work, net)
+    shared = common.device_data(source)
+
+    def train() -> np.ndarray:
+        """Trains once; the seconds until each of the three evaluations."""
+        moments = [time.perf_counter()]
+
+        def observe(partial: Partial) -> None:
+            jax.block_until_ready(partial.states)
+            moments.append(time.perf_counter())
+
+        trainer.train(crowd, shared, observe=observe)
+        return np.diff(moments)
+
+    def measure(seconds: float) -> dict[str, float]:
+        times, start = [train()], time.perf_counter()
+        while time.perf_counter() - start < seconds - times[0].sum():
+            times.append(train())
+        first, short, long = np.mean(times, axis=0)
+        step = (long - short) / (work.steps - 2)
+        evaluation = max(short - step, 0.0) / EVALUATED
+        scale = 1 / work.members
+        return {
+            "step": float(step * scale),
+            "evaluated_image": float(evaluation * scale),
+            "entry": float(first),
+        }
+
+    jax.block_until_ready((crowd, shared))
+    ready = {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(net.shapes().params)),
+        "entry": float(train()[0]),
+        "devices": min(len(jax.devices()), work.members),
+    }
+    return ready, measure
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_platforms", "cpu")
+    _work, _ = benchmark_work.work_of(sys.argv[1])
+    settings_.use_devices(settings(_work))
+    benchmark_work.serve(*prepare(_work))

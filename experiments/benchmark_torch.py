@@ -1,0 +1,152 @@
+"""The lean PyTorch loop of the benchmark: one process, started by `experiments.benchmark`.
+
+What a careful user writes: all images as normalized floats in one tensor, one permutation an
+epoch, fused optimizer, channels_last for convolutions, masks multiplied in after each update.
+"""
+
+from collections.abc import Callable, Iterator
+import sys
+import time
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from experiments import benchmark_work
+from experiments.benchmark_work import Work
+
+CLASSES = 10
+_CHUNK = 3  # Steps between two looks at the clock.
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, as `ltjax.models.nets.Block`."""
+
+    def __init__(self, before: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv_0 = nn.Conv2d(before, channels, 3, stride, 1, bias=False)
+        self.norm_0 = nn.BatchNorm2d(channels)
+        self.conv_1 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm_1 = nn.BatchNorm2d(channels)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or before != channels:
+            self.shortcut.append(nn.Conv2d(before, channels, 1, stride, bias=False))
+            self.shortcut.append(nn.BatchNorm2d(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Activations [n, c, h, w] to [n, channels, h / stride, w / stride]."""
+        y = functional.relu(self.norm_0(self.conv_0(x)), inplace=True)
+        return functional.relu(self.norm_1(self.conv_1(y)) + self.shortcut(x), inplace=True)
+
+
+def network(work: Work) -> nn.Module:
+    """The network of `work`, with as many parameters as ours."""
+    high, wide, channels = work.shape
+    if work.model == "lenet-300-100":
+        return _mlp(high * wide * channels, 300, 100)
+    if work.model == "mlp-tiny":
+        return _mlp(high * wide * channels, 8)
+    if work.model == "conv2":
+        pad = 1 if work.padding == "SAME" else 0
+        left = ((high + 4 * pad - 4) // 2) * ((wide + 4 * pad - 4) // 2)
+        return nn.Sequential(
+            nn.Conv2d(channels, 64, 3, padding=pad),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(64, 64, 3, padding=pad),
+            nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),
+            nn.Flatten(),
+            *_mlp(64 * left, 256, 256)[1:],
+        )
+    if work.model == "resnet20":
+        return _resnet(channels, (16, 32, 64), 3)
+    if work.model == "resnet-tiny":
+        return _resnet(channels, (4, 8), 1)
+    raise ValueError(f"no PyTorch network for model {work.model!r}; write it here")
+
+
+def _mlp(*widths: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], CLASSES))
+
+
+def _resnet(channels: int, widths: tuple[int, ...], blocks: int) -> nn.Sequential:
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels, widths[0], 3, padding=1, bias=False),
+        nn.BatchNorm2d(widths[0]),
+        nn.ReLU(inplace=True),
+    ]
+    before = widths[0]
+    for stage, width in enumerate(widths):
+        for number in range(blocks):
+            layers.append(Block(before, width, 2 if stage and not number else 1))
+            before = width
+    ends = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, CLASSES)]
+    return nn.Sequential(*layers, *ends)
+
+
+def steps(work: Work, net: nn.Module) -> Iterator[torch.Tensor]:
+    """Trains `net`, one step a turn; yields the losses."""
+    high, wide, channels = work.shape
+    pixels = torch.randint(0, 256, (work.images, channels, high, wide), dtype=torch.uint8)
+    convolutions = any(isinstance(m, nn.Conv2d) for m in net.modules())
+    layout = torch.channels_last if convolutions else torch.contiguous_format
+    images = pixels.float().div_(255).sub_(0.5).div_(0.25).to(memory_format=layout)
+    del pixels
+    labels = torch.randint(0, CLASSES, (work.images,))
+    net.to(memory_format=layout).train()  # pyright: ignore[reportCallIssue]
+    optimizer = _optimizer(work, net)
+    # Biases and normalization are never pruned; a mask of ones need not be multiplied in.
+    held = [p for p in net.parameters() if p.ndim > 1]
+    masks = [(torch.rand_like(p) < work.density).to(p.dtype) for p in held]
+    with torch.no_grad():
+        for weight, mask in zip(held, masks, strict=True):
+            weight.mul_(mask)
+    while True:
+        order = torch.randperm(work.images)
+        for rows in order.split(work.batch_size):
+            optimizer.zero_grad(set_to_none=True)
+            loss = functional.cross_entropy(net(images[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+            with torch.no_grad():
+                for weight, mask in zip(held, masks, strict=True):
+                    weight.mul_(mask)
+            yield loss.detach()
+
+
+def _optimizer(work: Work, net: nn.Module) -> torch.optim.Optimizer:
+    if work.optimizer == "adam":
+        return torch.optim.Adam(net.parameters(), lr=work.learning_rate, fused=True)
+    return torch.optim.SGD(
+        net.parameters(), lr=work.learning_rate, momentum=work.momentum, fused=True
+    )
+
+
+def prepare(work: Work, *, threads: int) -> tuple[dict[str, Any], Callable[[float], dict]]:
+    """What this contestant says first, and its measurement."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    net = network(work)
+    run = steps(work, net)
+    for _ in range(_CHUNK):
+        next(run)
+
+    def measure(seconds: float) -> dict[str, float]:
+        count, start, now = 0, time.perf_counter(), 0.0
+        while not count or now - start < seconds:
+            for _ in range(_CHUNK):
+                next(run)
+            count += _CHUNK
+            now = time.perf_counter()
+        return {"step": (now - start) / count}
+
+    return {"parameters": sum(p.numel() for p in net.parameters())}, measure
+
+
+if __name__ == "__main__":
+    _work, _more = benchmark_work.work_of(sys.argv[1])
+    benchmark_work.serve(*prepare(_work, **_more))

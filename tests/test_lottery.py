@@ -1,0 +1,386 @@
+"""The whole job: searches find what they promise, and transfer moves it unharmed."""
+
+import dataclasses
+import itertools
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from ltjax import lottery, masks, population, pruning, results, transfer, trees
+from ltjax.population import Trainer
+from tests import toys
+from tests.conftest import assert_trees_equal, trees_differ
+
+NET, DATA, TARGET = toys.net(), toys.blobs(), toys.blobs(seed=1)
+FOUR = toys.blobs(seed=2, classes=4)
+KEY = jax.random.key(7)
+HOW = toys.recipe(optimizer=optax.sgd(0.1, momentum=0.9), snapshot=5)
+PLAN = pruning.plan(NET.shapes().params, rate=0.3, levels=2, rates={"output": 0.1})
+ARMS = (*transfer.STARTS, *transfer.CONTROLS)
+THETAS = ("theta_0", "theta_k", "theta_S")
+
+
+class Spy(Trainer):
+    """A trainer on one device that remembers its members."""
+
+    def __init__(self, recipe):
+        super().__init__(recipe, devices=jax.devices()[:1])
+        self.seen = []
+
+    def train(self, members, data, **settings):
+        self.seen.append((jax.device_get(members), settings))
+        return super().train(members, data, **settings)
+
+
+TRAINER = Spy(HOW)  # Shared: it compiles once for each size of a population.
+
+
+def find(*, replicates=2, **settings):
+    """The levels of a search, and what was trained in it."""
+    TRAINER.seen.clear()
+    settings = {"key": KEY, "plan": PLAN, "rewind": 5, "trainer": TRAINER} | settings
+    return list(lottery.find(NET, DATA, HOW, replicates=replicates, **settings))
+
+
+def leaves(tree):
+    return dict(zip(trees.names(tree), map(np.asarray, jax.tree.leaves(tree)), strict=True))
+
+
+def arrays(level):
+    return {name: getattr(level, name) for name in ("mask", *THETAS)}
+
+
+def check_counts(levels, plan=PLAN):
+    for level, counts in zip(levels, plan.counts, strict=True):
+        for record in level.records:
+            assert record.kept == sum(counts)
+            assert [kept for kept, _ in record.layers.values()] == list(counts)
+        for group, count in zip(plan.groups, counts, strict=True):
+            for replicate in range(population.size(level.mask)):
+                mask = population.member(level.mask, replicate)
+                assert masks.count(mask, group).kept == count
+
+
+@pytest.fixture(scope="module")
+def levels():
+    return find()
+
+
+@pytest.fixture(scope="module")
+def first_alone():
+    return find(replicates=1)
+
+
+def test_every_level_keeps_exactly_what_was_planned(levels):
+    assert [level.level for level in levels] == [0, 1, 2]
+    assert [level.density for level in levels] == list(PLAN.densities)
+    check_counts(levels)
+
+
+def test_masks_shrink_and_leave_what_is_not_prunable(levels):
+    for a, b in itertools.pairwise(levels):
+        for name, now in leaves(b.mask).items():
+            assert not (now & ~leaves(a.mask)[name]).any()
+            assert now.all() == (name not in PLAN.prunable)
+
+
+def test_pruned_weights_are_zero_after_training(levels):
+    for level in levels:
+        mask = leaves(level.mask)
+        for name, value in leaves(level.theta_S.params).items():
+            assert (value[~mask[name]] == 0).all()
+
+
+def test_theta_0_is_the_network_as_drawn_and_theta_k_as_trained_for_k_steps(levels):
+    TRAINER.seen.clear()
+    for level in levels[1:]:
+        for name in ("theta_0", "theta_k"):
+            assert_trees_equal(getattr(level, name), getattr(levels[0], name))
+    find_again = lottery.find(NET, DATA, HOW, key=KEY, plan=PLAN, rewind=5, replicates=2)
+    del find_again  # A search that is not asked for a level trains nothing.
+    assert TRAINER.seen == []
+    assert trees_differ(levels[0].theta_0, levels[0].theta_k)
+    assert trees_differ(levels[0].theta_k, levels[0].theta_S)
+
+
+def test_rounds_begin_at_step_k_with_theta_k_and_a_fresh_optimizer(levels):
+    again = find()
+    for number, (members, settings) in enumerate(TRAINER.seen):
+        theta = levels[0].theta_k if number else levels[0].theta_0
+        assert_trees_equal(members.start, theta)
+        assert_trees_equal(members.mask, levels[number].mask)
+        assert settings["first"] == (5 if number else 0)
+        assert settings["opt_state"] is None
+        assert_trees_equal(
+            jax.random.key_data(members.key), jax.random.key_data(TRAINER.seen[0][0].key)
+        )
+    for a, b in zip(levels, again, strict=True):  # The same key gives the same bits.
+        assert_trees_equal(arrays(a), arrays(b))
+        assert results.dumps(a.records) == results.dumps(b.records)
+
+
+def test_another_key_changes_everything_random(levels):
+    other = find(key=jax.random.key(8), validation=0)
+    assert trees_differ(other[0].theta_0, levels[0].theta_0)
+    assert trees_differ(other[1].mask, levels[1].mask)
+
+
+def test_more_replicates_leave_the_first_as_it_is(levels, first_alone):
+    for two, one in zip(levels, first_alone, strict=True):
+        ours = jax.tree.map(lambda leaf: leaf[:1], arrays(two))
+        assert_trees_equal(jax.device_get(ours), jax.device_get(arrays(one)))
+        assert two.records[:1] == one.records
+        assert trees_differ(population.member(two.mask, 0), population.member(two.mask, 1)) == (
+            two.level > 0
+        )
+
+
+def largest(values, mask, counts):
+    """The mask that keeps the largest live weights of each prunable leaf."""
+    expected = dict(leaves(mask))
+    for name, count in zip(PLAN.prunable, counts, strict=True):
+        size = np.where(expected[name], np.abs(leaves(values)[name]), -1.0)
+        cut = np.sort(size, axis=None)[-count]
+        expected[name] = size >= cut
+    return expected
+
+
+@pytest.mark.parametrize("one_shot", [False, True])
+@pytest.mark.parametrize("score_at", ["start", "end"])
+def test_each_round_keeps_the_largest_weights_of_the_level_it_comes_from(score_at, one_shot):
+    found = find(replicates=1, score_at=score_at, one_shot=one_shot)
+    check_counts(found)
+    for number in (1, 2):
+        before = 0 if one_shot else number - 1
+        rated = found[before].theta_S
+        if score_at == "start":
+            rated = found[0].theta_k if before else found[0].theta_0
+        ticket = found[number].ticket()
+        expected = largest(
+            population.member(rated.params, 0),
+            population.member(found[before].mask, 0),
+            PLAN.counts[number],
+        )
+        assert_trees_equal(leaves(ticket.mask), expected)
+
+
+@pytest.mark.parametrize("score", [name for name in pruning.SCORES if name != "magnitude"])
+def test_every_score_prunes_to_the_planned_counts(score, levels):
+    found = find(score=score, score_batch=16)
+    check_counts(found)
+    assert trees_differ(found[1].mask, levels[1].mask)
+
+
+def plain(piece, compute):
+    """A keeper that hands on copies, in plain dicts of NumPy arrays."""
+
+    def copied(tree):
+        if isinstance(tree, dict):
+            return {name: copied(child) for name, child in tree.items()}
+        assert isinstance(tree, np.ndarray), f"{piece} holds {type(tree)}"
+        return tree.copy()
+
+    tree, records = compute(None, None)
+    return copied(tree), results.loads(results.dumps(records))
+
+
+def test_training_can_go_on_with_values_and_optimizer():
+    found = find(reset=(), keep=plain)
+    for number in (1, 2):
+        members, settings = TRAINER.seen[number]
+        assert_trees_equal(members.start, found[number - 1].theta_S)
+        assert settings["first"] == 0
+        assert members.schedule_offset.tolist() == [12 * number] * 2
+        momentum = jax.tree.leaves(settings["opt_state"])
+        assert all(leaf.shape[0] == 2 for leaf in momentum)
+        assert any(np.any(leaf) for leaf in momentum)
+    assert len({tuple(jax.random.key_data(m.key)[0].tolist()) for m, _ in TRAINER.seen}) == 3
+    for a, b in zip(found, find(reset=()), strict=True):
+        assert_trees_equal(arrays(a), arrays(b))
+
+
+WRONG = [
+    ({"score": "magnitud"}, "no score 'magnitud'; did you mean magnitude"),
+    ({"score_at": "ende"}, "did you mean end"),
+    ({"score_batch": 51}, r"score_batch must lie in 0\.\.50"),
+    ({"replicates": 0}, "replicates must be at least 1; got 0"),
+    ({"reset": ["wieghts"]}, "did you mean weights"),
+    ({"rewind": "ende"}, "rewind point is a step"),
+    ({"rewind": 4}, "recipe.snapshot must be the rewind step 4; got 5"),
+    ({"rewind": "end"}, "recipe.snapshot must be the rewind step 0; got 5"),
+    ({"validation": 50}, r"validation must lie in 0\.\.49"),
+    ({"validation": -1}, r"validation must lie in 0\.\.49"),
+    ({"validation": 45}, "batch_size 8 is larger than the 5 training examples"),
+    ({"recipe": {"batch_size": 51}}, "batch_size 51 is larger than the 50 training examples"),
+    ({"recipe": {"patience": 2}}, "need a validation set"),
+    ({"recipe": {"keep": "best"}}, "need a validation set"),
+    ({"recipe": {"frozen": frozenset({"dense_0/kernl"})}}, "did you mean dense_0/kernel"),
+    ({"recipe": {"steps": 13}, "trainer": TRAINER}, "the trainer was made of another recipe"),
+    ({"network": toys.net(shape=(5, 4, 1))}, r"images of \[4, 4, 1\] and mlp-8 takes \[5, 4, 1\]"),
+    ({"network": toys.net(classes=4)}, "has 3 classes and mlp-8 4 outputs"),
+    ({"network": toys.net("mlp-9")}, r"plan prunes 128 weights of dense_0/kernel .* has 144"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), WRONG)
+def test_what_does_not_fit_is_refused_before_the_first_level_is_asked_for(wrong, message):
+    settings = {"key": KEY, "plan": PLAN, "rewind": 5, **wrong}
+    how = dataclasses.replace(HOW, **settings.pop("recipe", {}))
+    with pytest.raises(ValueError, match=message):
+        lottery.find(settings.pop("network", NET), DATA, how, **settings)
+
+
+@pytest.fixture(scope="module")
+def moved(levels):
+    """All arms on the target: the records, and the members that were trained."""
+    TRAINER.seen.clear()
+    records = list(lottery.transfer(levels, NET, TARGET, HOW, key=KEY, arms=ARMS, trainer=TRAINER))
+    return records, [members for members, _ in TRAINER.seen]
+
+
+def by_arm(members, replicates=2):
+    """The members of each arm."""
+    return {
+        arm: jax.tree.map(lambda leaf, i=i: leaf[i * replicates : (i + 1) * replicates], members)
+        for i, arm in enumerate(ARMS)
+    }
+
+
+def test_transfer_leaves_a_record_of_every_arm_level_and_replicate(moved):
+    for level, records in enumerate(moved[0]):
+        assert [(r.arm, r.replicate) for r in records] == list(itertools.product(ARMS, (0, 1)))
+        for record in records:
+            assert (record.phase, record.level) == ("target", level)
+            assert record.kept == PLAN.kept(level)
+            assert record.prunable == sum(PLAN.sizes)
+
+
+def test_start_points_begin_with_the_values_and_the_mask_of_the_ticket(levels, moved):
+    for level, members in zip(levels, moved[1], strict=True):
+        for name in transfer.STARTS:
+            arm = by_arm(members)[name]
+            assert_trees_equal(arm.mask, level.mask)
+            assert_trees_equal(arm.start, jax.device_get(getattr(level, name)))
+
+
+def test_arms_of_a_replicate_see_the_same_batches_and_replicates_others(moved):
+    keys = jax.random.key_data(moved[1][0].key).reshape(len(ARMS), 2, -1)
+    assert (keys == keys[0]).all()
+    assert (keys[0, 0] != keys[0, 1]).any()
+
+
+def test_fresh_values_are_drawn_for_each_level_and_replicate(moved):
+    drawn = [by_arm(members)["redrawn"].start.params["dense_0"]["kernel"] for members in moved[1]]
+    values = [kernel.tobytes() for level in drawn for kernel in level]
+    assert len(set(values)) == len(values)
+
+
+def test_theta_0_at_level_0_is_a_dense_training_on_the_target(moved):
+    members = by_arm(moved[1][0])["theta_0"]
+    assert all(leaf.all() for leaf in jax.tree.leaves(members.mask))
+    trained = TRAINER.train(members, lottery.device_data(TARGET))
+    for replicate in (0, 1):
+        record = moved[0][0][replicate]
+        np.testing.assert_allclose(
+            record.test_accuracy, trained.curve.test_accuracy[:, replicate], atol=1e-6
+        )
+
+
+def test_another_number_of_classes_draws_one_fresh_head_for_all(levels):
+    network = toys.net(classes=4)
+    how = dataclasses.replace(HOW, apply=network.apply)
+    spy = Spy(how)
+    made = list(lottery.transfer(levels, network, FOUR, how, key=KEY, arms=ARMS, trainer=spy))
+    heads = set()
+    for level, records, (members, _) in zip(levels, made, spy.seen, strict=True):
+        for record in records:
+            assert list(record.layers) == ["dense_0/kernel"]
+            assert (record.kept, record.prunable) == (PLAN.counts[level.level][0], 128)
+        assert members.mask["head"]["kernel"].all()
+        heads |= {kernel.tobytes() for kernel in members.start.params["head"]["kernel"]}
+        assert_trees_equal(by_arm(members)["theta_0"].mask["dense_0"], level.mask["dense_0"])
+    assert len(heads) == 2  # One a replicate, at all levels and in all arms.
+
+
+def test_a_head_that_fits_is_drawn_afresh_where_asked(levels, first_alone):
+    spy = Spy(HOW)
+    settings = {"key": KEY, "arms": ("theta_0",), "trainer": spy, "new_head": True}
+    ((record,),) = lottery.transfer(first_alone[2:], NET, TARGET, HOW, **settings)
+    ((members, _),) = spy.seen
+    assert list(record.layers) == ["dense_0/kernel"]
+    assert members.mask["head"]["kernel"].all()
+    assert trees_differ(members.start.params["head"], first_alone[2].theta_0.params["head"])
+
+
+def test_a_single_ticket_moves_with_the_dense_network_it_came_from(levels):
+    alone = lottery.found(levels[2].ticket(1, meta={"source": "blobs"}))
+    assert (alone.level, alone.density) == (2, PLAN.densities[2])
+    assert alone.ticket().meta["level"] == 2
+    arms = ("theta_0", "theta_S")
+    TRAINER.seen.clear()
+    dense, sparse = lottery.transfer(
+        [lottery.dense_of(alone), alone], NET, TARGET, HOW, key=KEY, arms=arms, trainer=TRAINER
+    )
+    assert [(r.level, r.arm, r.kept) for r in dense] == [(0, "theta_0", sum(PLAN.sizes))]
+    assert [(r.level, r.arm, r.kept) for r in sparse] == [(2, a, PLAN.kept(2)) for a in arms]
+    ours = jax.tree.map(lambda leaf: leaf[:1], TRAINER.seen[0][0].start)
+    assert_trees_equal(ours, jax.tree.map(lambda leaf: leaf[1:], levels[0].theta_0))
+
+
+def test_controls_of_values_that_are_not_known_leave_no_record(levels):
+    dense = lottery.dense_of(levels[1])
+    arms = ("theta_0", "theta_k", "theta_S", *transfer.CONTROLS)
+    (records,) = lottery.transfer(
+        [dense], NET, TARGET, HOW, key=KEY, arms=arms, base="theta_S", trainer=TRAINER
+    )
+    assert {r.arm for r in records} == {"theta_0", "theta_k", *transfer.FRESH}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"arms": ["theta_o"]}, "did you mean theta_0"),
+        ({"arms": []}, "give at least one start point or control"),
+        ({"base": "redrawn"}, "no start point 'redrawn'"),
+        ({"validation": 50}, r"validation must lie in 0\.\.49"),
+        ({"network": toys.net(classes=4)}, "has 3 classes and mlp-8 4 outputs"),
+        ({"recipe": {"steps": 13}, "trainer": TRAINER}, "the trainer was made of another recipe"),
+    ],
+)
+def test_a_transfer_that_does_not_fit_is_refused_before_the_first_level(wrong, message):
+    settings = {"key": KEY, **wrong}
+    how = dataclasses.replace(HOW, **settings.pop("recipe", {}))
+    with pytest.raises(ValueError, match=message):
+        lottery.transfer([], settings.pop("network", NET), TARGET, how, **settings)
+
+
+def test_a_ticket_of_another_network_is_refused_by_its_leaf(levels):
+    other = toys.net("mlp-9")
+    how = dataclasses.replace(HOW, apply=other.apply)
+    with pytest.raises(ValueError, match="leaf 'dense_0/bias' is .* in the ticket"):
+        list(lottery.transfer(levels, other, TARGET, how, key=KEY))
+
+
+def test_batch_norm_is_searched_and_its_statistics_move_with_the_ticket():
+    shape = (8, 8, 1)
+    network, dataset = toys.net("resnet-tiny", shape=shape), toys.blobs(shape=shape)
+    frozen = frozenset({"head/kernel"})
+    how = toys.recipe(network, steps=2, every=2, snapshot=0, frozen=frozen)
+    spy = Spy(how)
+    plan = pruning.plan(network.shapes().params, rate=0.4, levels=1)
+    settings = {"key": KEY, "plan": plan, "rewind": "end", "trainer": spy}
+    found = list(lottery.find(network, dataset, how, **settings))
+    check_counts(found, plan)
+    assert_trees_equal(spy.seen[1][0].start, found[0].theta_S)
+    assert trees_differ(found[0].theta_0.stats, found[0].theta_S.stats)
+    for level in found:  # What is frozen is pruned, and else stays as drawn.
+        ticket = level.ticket()
+        drawn = masks.apply(ticket.theta_0.params["head"], ticket.mask["head"])
+        assert_trees_equal(ticket.theta_S.params["head"]["kernel"], np.asarray(drawn["kernel"]))
+    ((record,),) = lottery.transfer(
+        found[1:], network, dataset, how, key=KEY, arms=["theta_S"], trainer=spy
+    )
+    assert record.kept == plan.kept(1)
+    assert_trees_equal(spy.seen[2][0].start.stats, jax.device_get(found[1].theta_S.stats))

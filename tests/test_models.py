@@ -1,0 +1,361 @@
+"""Every network of the table keeps the contract, and the published counts of weights."""
+
+import dataclasses
+import math
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltjax import models, trees
+from ltjax.models import inits, nets, norm
+from ltjax.types import Variables
+
+TINY = {"conv6": (8, 8, 1)}  # Three pools need eight pixels.
+NAMES = [*models.MODELS, "mlp-6-5"]
+MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
+
+
+def tiny(name, **settings):
+    shape = TINY.get(name, (8, 8, 2))
+    return models.make(name, input_shape=shape, classes=3, **settings)
+
+
+def images(network, n=4):
+    return jax.random.normal(jax.random.key(1), (n, *network.input_shape))
+
+
+def counts(network):
+    """Number of kernel weights, and of all parameters."""
+    params = network.shapes().params
+    kind_of = trees.kinds(params, head=network.head)
+    sizes = {
+        n: math.prod(leaf.shape)
+        for n, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True)
+    }
+    weights = sum(s for n, s in sizes.items() if kind_of[n] in ("conv", "dense", "output"))
+    return weights, sum(sizes.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "settings", "weights", "parameters"),
+    [
+        ("lenet-300-100", MNIST, {}, 266_200, 266_610),
+        ("mlp-100", (1, 1, 1024), {}, 103_400, 103_510),
+        ("conv2", CIFAR, {}, 3_317_952, 3_318_602),
+        ("conv2", CIFAR, {"padding": "SAME"}, 4_300_992, 4_301_642),
+        ("conv4", CIFAR, {}, 2_425_024, 2_425_930),
+        ("conv6", CIFAR, {}, 2_261_184, 2_262_602),
+        # He et al.: 0.27M; 2,560 of the weights are the two 1x1 shortcuts.
+        ("resnet20", CIFAR, {}, 270_896, 272_474),
+        # An extra layer before the head: 64x100 + 100x10 - 64x10 weights more.
+        ("resnet20", CIFAR, {"head_hidden": (100,)}, 277_656, 279_334),
+    ],
+)
+def test_published_counts_of_weights(name, shape, settings, weights, parameters):
+    network = models.make(name, input_shape=shape, classes=10, **settings)
+    assert counts(network) == (weights, parameters)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_runs_forward_and_back(name):
+    network = tiny(name)
+
+    @jax.jit
+    def run(variables, x):
+        def loss(params):
+            logits, stats = network.apply(Variables(params, variables.stats), x, train=True)
+            return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - logits[:, 0]), (logits, stats)
+
+        return jax.grad(loss, has_aux=True)(variables.params)
+
+    variables = network.init(jax.random.key(0))
+    grads, (logits, stats) = run(variables, images(network))
+    assert logits.shape == (4, network.classes)
+    assert logits.dtype == jnp.float32
+    assert jax.tree.structure(stats) == jax.tree.structure(variables.stats)
+    assert jax.tree.structure(grads) == jax.tree.structure(variables.params)
+    for leaf, grad in zip(trees.names(grads), jax.tree.leaves(grads), strict=True):
+        assert np.isfinite(grad).all(), leaf
+    assert float(jnp.abs(grads["head"]["kernel"]).max()) > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_running_statistics_move_in_training_only(name):
+    network = tiny(name)
+    variables = network.init(jax.random.key(0))
+    x = images(network)
+    _, still = network.apply(variables, x, train=False)
+    jax.tree.map(np.testing.assert_array_equal, still, variables.stats)
+    logits, moved = network.apply(variables, x, train=True)
+    for before, after in zip(jax.tree.leaves(variables.stats), jax.tree.leaves(moved), strict=True):
+        assert (np.asarray(before) != np.asarray(after)).any()
+    if not variables.stats:
+        assert moved == {}
+        evaluated, _ = network.apply(variables, x, train=False)
+        np.testing.assert_array_equal(logits, evaluated)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_leaves_have_plain_names_and_kinds(name):
+    network = tiny(name, head_hidden=(5,))
+    variables = network.shapes()
+    assert type(variables.params) is dict
+    kind_of = trees.kinds(variables.params, head=network.head)
+    assert "other" not in kind_of.values()
+    assert [n for n, kind in kind_of.items() if kind == "output"] == ["head/kernel"]
+    assert kind_of["head_hidden_0/kernel"] == "dense"
+    assert ("conv" in kind_of.values()) == name.startswith(("conv", "resnet"))
+    assert ("norm" in kind_of.values()) == bool(variables.stats) == name.startswith("resnet")
+    first = "dense_0/kernel" if name.startswith(("mlp", "lenet")) else "conv_0/kernel"
+    assert first in kind_of
+
+
+def test_names_of_a_residual_network():
+    found = trees.names(tiny("resnet-tiny").shapes().params)
+    assert {n.rsplit("/", 1)[0] for n in found} == {
+        *("conv_0", "norm_0", "head"),
+        *(
+            f"block_{b}/{part}_{i}"
+            for b in ("1_0", "2_0")
+            for part in ("conv", "norm")
+            for i in (0, 1)
+        ),
+        *("block_2_0/shortcut_conv", "block_2_0/shortcut_norm"),
+    }
+
+
+@pytest.mark.parametrize("name", ["conv-tiny", "resnet-tiny"])
+def test_formulations_of_convolutions_agree(name):
+    def gradient(formulation):
+        network = tiny(name, conv=formulation)
+        variables = network.init(jax.random.key(0))
+        x = images(network)
+
+        def loss(params):
+            return jnp.sum(network.apply(Variables(params, variables.stats), x, train=True)[0] ** 2)
+
+        return jax.grad(loss)(variables.params)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3),
+        gradient("own"),
+        gradient("xla"),
+    )
+
+
+def test_a_network_is_traced_once_for_all_weights():
+    traced = []
+    network = tiny("resnet-tiny")
+
+    @jax.jit
+    def run(variables, x):
+        traced.append(x.shape)
+        return network.apply(variables, x, train=True)
+
+    variables = network.init(jax.random.key(0))
+    _, stats = run(variables, images(network))
+    run(Variables(network.init(jax.random.key(1)).params, stats), images(network))
+    assert len(traced) == 1
+
+
+def test_equal_keys_draw_equal_weights():
+    network = tiny("resnet-tiny")
+    a, b, c = (network.init(jax.random.key(seed)).params for seed in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+    assert (np.asarray(a["conv_0"]["kernel"]) != np.asarray(c["conv_0"]["kernel"])).any()
+
+
+@pytest.mark.parametrize(
+    ("init", "sd"),
+    [
+        ("truncated_normal:0.1", 0.1 * 0.87963),  # Of a normal distribution cut at 2 sd.
+        ("truncated_normal:0.025", 0.025 * 0.87963),
+        ("glorot_normal", math.sqrt(2 / 600)),
+        ("glorot_uniform", math.sqrt(2 / 600)),
+        ("he_normal", math.sqrt(2 / 400)),
+        ("he_normal_fan_out", math.sqrt(2 / 200)),
+    ],
+)
+def test_kernels_have_the_spread_asked_for_and_biases_are_zero(init, sd):
+    network = models.make("mlp-200", input_shape=(20, 20, 1), classes=2, init=init)
+    params = network.init(jax.random.key(0)).params
+    kernel = np.asarray(params["dense_0"]["kernel"])
+    assert kernel.std() == pytest.approx(sd, rel=0.01)
+    assert not np.asarray(params["dense_0"]["bias"]).any()
+    bound = {"glorot_uniform": math.sqrt(3), "truncated": 2 / 0.87963}
+    cut = bound.get(init, bound["truncated"])
+    assert 0.98 * cut * sd < np.abs(kernel).max() <= cut * sd * 1.0001
+
+
+def test_every_initialization_is_tested_above():
+    marks = test_kernels_have_the_spread_asked_for_and_biases_are_zero.pytestmark
+    tested = {row[0] for row in marks[0].args[1]}
+    assert set(inits.INITS) <= tested
+
+
+@pytest.mark.parametrize(
+    ("name", "default"), [("mlp-9", "glorot_normal"), ("resnet20", "he_normal")]
+)
+def test_each_model_has_a_default_initialization(name, default):
+    draws = [tiny(name, init=i).init(jax.random.key(0)).params for i in ("", default)]
+    jax.tree.map(np.testing.assert_array_equal, *draws)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (3, 2)])
+def test_pooling_is_the_pooling_of_flax(size):
+    x = jax.random.normal(jax.random.key(0), (2, *size, 3))
+    np.testing.assert_array_equal(nets.max_pool(x), nn.max_pool(x, (2, 2), (2, 2)))
+    ours, theirs = (
+        jax.grad(lambda x, pool=pool: jnp.sum(pool(x) ** 3))(x)
+        for pool in (nets.max_pool, lambda x: nn.max_pool(x, (2, 2), (2, 2)))
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_batch_normalization_is_that_of_flax():
+    x = 3 * jax.random.normal(jax.random.key(0), (5, 4, 4, 6)) + 2
+    weight = jax.random.normal(jax.random.key(1), x.shape)
+    scale, bias = jnp.linspace(0.5, 2, 6), jnp.linspace(-1, 1, 6)
+    stats = {"mean": jnp.linspace(-1, 1, 6), "var": jnp.linspace(1, 3, 6)}
+    variables = {"params": {"scale": scale, "bias": bias}, "batch_stats": stats}
+
+    def ours(variables, x, train):
+        return norm.Norm().apply(variables, x, train=train, mutable=["batch_stats"])
+
+    def theirs(variables, x, train):
+        module = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)
+        return module.apply(variables, x, mutable=["batch_stats"])
+
+    def gradients(f):
+        def loss(params, x):
+            y, new = f({**variables, "params": params}, x, True)
+            return jnp.sum(y * weight), new
+
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(variables["params"], x)
+
+    for a, b in (
+        (ours(variables, x, False)[0], theirs(variables, x, False)[0]),
+        (ours(variables, x, True), theirs(variables, x, True)),
+        (gradients(ours), gradients(theirs)),
+    ):
+        jax.tree.map(lambda p, q: np.testing.assert_allclose(p, q, rtol=1e-4, atol=1e-5), a, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("conv22", {}, r"no model 'conv22'; did you mean conv2"),
+        ("resnet-20", {}, r"did you mean resnet20"),
+        ("vgg", {}, r"there are: .*mlp-WIDTHS"),
+        ("mlp-", {}, r"no model 'mlp-'"),
+        ("mlp-30-0", {}, r"'mlp-30-0' needs one width of at least 1 a hidden layer"),
+        ("lenet--30", {}, r"'lenet--30' needs one width"),
+        ("mlp-9", {"init": "glorot"}, r"no initialization 'glorot'; did you mean glorot_"),
+        ("mlp-9", {"init": "truncated_normal"}, r"for instance truncated_normal:0.1"),
+        ("mlp-9", {"init": "truncated_normal:x"}, r"for instance truncated_normal:0.1"),
+        ("mlp-9", {"init": "truncated_normal:-1"}, r"needs a positive standard deviation"),
+        ("mlp-9", {"init": "truncated_normal:inf"}, r"needs a positive standard deviation"),
+        ("mlp-9", {"padding": "SAME"}, r"mlp-9 has no padding 'SAME'; it takes none"),
+        ("resnet20", {"padding": "VALID"}, r"it takes SAME$"),
+        ("conv2", {"padding": "same"}, r"it takes VALID or SAME"),
+        ("conv2", {"conv": "patches"}, r"no formulation of convolutions 'patches'"),
+        ("mlp-9", {"conv": "patches"}, r"no formulation of convolutions 'patches'"),
+        ("mlp-9", {"head_hidden": (0,)}, r"each at least 1; got \(0,\)"),
+        ("mlp-9", {"classes": 0}, r"at least 1; got 0"),
+        ("mlp-9", {"input_shape": (8, 8)}, r"got \(8, 8\)"),
+        ("conv6", {"input_shape": (4, 4, 1)}, r"images \(4, 4, 1\) are too small for conv6"),
+        ("conv4", {"padding": "VALID"}, r"images \(8, 8, 1\) are too small for conv4"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(name, settings, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        models.make(name, **{"input_shape": (8, 8, 1), "classes": 3, **settings})
+    assert "\n" not in str(caught.value)
+
+
+class Own(nn.Module):
+    """A module as users write them: with any of the parts that they may have."""
+
+    norm: bool = False
+    dropout: bool = False
+    cache: bool = False
+    flat: bool = True
+    last: str = "head"
+
+    def compute(self, x, train):
+        x = nn.Conv(3, (3, 3), name="first")(x)
+        if self.norm:
+            x = nn.BatchNorm(use_running_average=not train, name="bn")(x)
+        if self.cache:
+            self.variable("cache", "seen", jnp.zeros, ())
+        if self.dropout:
+            x = nn.Dropout(0.5, deterministic=not train)(x)
+        x = jnp.mean(x, axis=(1, 2)) if self.flat else x
+        return nn.Dense(5, name=self.last)(x)
+
+
+class Trains(Own):
+    @nn.compact
+    def __call__(self, x, train):
+        return self.compute(x, train)
+
+
+class Plain(Own):
+    @nn.compact
+    def __call__(self, x):
+        return self.compute(x, False)
+
+
+@pytest.mark.parametrize("module", [Plain(), Trains(), Trains(norm=True), Plain(last="out")])
+@pytest.mark.parametrize("classes", [None, 5])
+def test_own_modules_become_networks(module, classes):
+    network = models.from_flax(
+        module, input_shape=(6, 6, 2), classes=classes, head=module.last, name="mine"
+    )
+    assert (network.name, network.classes, network.head) == ("mine", 5, module.last)
+    variables = network.init(jax.random.key(0))
+    assert bool(variables.stats) == module.norm
+    assert trees.kinds(variables.params, head=network.head)["first/kernel"] == "conv"
+    for train in (False, True):
+        logits, stats = network.apply(variables, images(network), train=train)
+        assert logits.shape == (4, 5)
+        same = jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), stats, variables.stats))
+        assert same == (not (train and module.norm))
+
+
+@pytest.mark.parametrize(
+    ("module", "settings", "message"),
+    [
+        (Plain(), {"head": "top"}, r"head 'top' names no module .*; there are: first, head"),
+        (Plain(), {"classes": 4}, r"maps images \[2, ...\] to \[2, 5\]; it must be \[2, 4\]"),
+        (Plain(), {"classes": 0}, r"classes is the number of logits, at least 1; got 0"),
+        (Plain(flat=False), {}, r"to \[2, 6, 6, 5\]; it must be \[2, classes\]"),
+        (Plain(norm=True), {}, r"running statistics but no argument `train`"),
+        (Plain(cache=True), {}, r"variables cache; a network may have params and batch_stats"),
+        (Trains(dropout=True), {}, r"draws random numbers \(train=True\)"),
+    ],
+)
+def test_own_modules_that_are_no_networks_are_refused(module, settings, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        models.from_flax(module, **{"input_shape": (6, 6, 2), **settings})
+    assert "\n" not in str(caught.value)
+
+
+def test_making_a_network_computes_nothing(monkeypatch):
+    monkeypatch.setattr(jax.lax, "conv_general_dilated", _Concrete(jax.lax.conv_general_dilated))
+    network = models.make("resnet20", input_shape=CIFAR, classes=10)
+    assert network.shapes().params["head"]["kernel"].shape == (64, 10)
+
+
+@dataclasses.dataclass
+class _Concrete:
+    """Fails where a convolution is really computed."""
+
+    wrapped: object
+
+    def __call__(self, x, *rest, **settings):
+        assert isinstance(x, jax.core.Tracer)
+        return self.wrapped(x, *rest, **settings)

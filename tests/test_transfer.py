@@ -1,0 +1,210 @@
+"""Start points and controls: what an arm changes, what it keeps, and what a head is."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltjax import masks, transfer, trees
+from ltjax.tickets import Ticket
+from ltjax.types import Variables
+from tests.conftest import assert_trees_equal, small_params, trees_differ
+
+ARMS = (*transfer.STARTS, *transfer.CONTROLS)
+PRUNABLE = ("conv_0/kernel", "dense_0/kernel", "dense_1/kernel")  # The head is not.
+DENSITIES = dict(zip(PRUNABLE, (0.9, 0.5, 0.1), strict=True))
+
+
+def variables(seed):
+    stats = {"norm_0": {"mean": jnp.full(4, float(seed)), "var": jnp.ones(4)}}
+    return Variables(small_params(seed), stats)
+
+
+def make_mask(params):
+    rng = np.random.default_rng(5)
+    return trees.map_with_name(
+        lambda n, p: jnp.asarray(rng.random(p.shape) < DENSITIES.get(n, 1.0)), params
+    )
+
+
+MASK = make_mask(small_params())
+TICKET = Ticket(
+    mask=MASK,
+    theta_0=variables(0),
+    theta_k=variables(1),
+    theta_S=Variables(masks.apply(small_params(2), MASK), variables(2).stats),
+    prunable=PRUNABLE,
+    meta={},
+)
+TARGET = variables(9)
+
+
+def leaves(tree):
+    return dict(zip(trees.names(tree), map(np.asarray, jax.tree.leaves(tree)), strict=True))
+
+
+def make(name, *, seed=0, **settings):
+    return transfer.arm(name, jax.random.key(seed), TICKET, TARGET, **settings)
+
+
+def pairs(values, mask):
+    """The (mask, value) pairs of a leaf, as a sorted list."""
+    return sorted(zip(mask.ravel().tolist(), values.ravel().tolist(), strict=True))
+
+
+# What each control keeps of the ticket.
+KEEPS = {
+    "redrawn": {"mask", "layers"},
+    "shuffled_pairs": {"layers", "pairs"},
+    "shuffled_mask": {"layers", "values"},
+    "shuffled_globally": set(),
+}
+
+
+@pytest.mark.parametrize("base", transfer.STARTS[:2])
+@pytest.mark.parametrize("name", transfer.CONTROLS)
+def test_a_control_keeps_what_it_says_and_breaks_the_rest(name, base):
+    ticket = leaves(getattr(TICKET, base).params)
+    moved = make(name, base=base)
+    mask, values = leaves(moved.mask), leaves(moved.variables.params)
+    ours = leaves(TICKET.mask)
+    counts = {n: int(mask[n].sum()) for n in PRUNABLE}
+    assert sum(counts.values()) == sum(int(ours[n].sum()) for n in PRUNABLE)
+    kept = {
+        "mask": [np.array_equal(mask[n], ours[n]) for n in PRUNABLE],
+        "values": [np.array_equal(values[n], ticket[n]) for n in PRUNABLE],
+        "layers": [counts[n] == int(ours[n].sum()) for n in PRUNABLE],
+        "pairs": [pairs(values[n], mask[n]) == pairs(ticket[n], ours[n]) for n in PRUNABLE],
+    }
+    for what, layers in kept.items():
+        assert layers == [what in KEEPS[name]] * len(PRUNABLE), what
+
+
+@pytest.mark.parametrize("name", transfer.CONTROLS)
+def test_a_control_draws_all_values_afresh_or_keeps_all_but_the_prunable_ones(name):
+    moved = make(name)
+    source = TARGET if name in transfer.FRESH else TICKET.theta_0
+    mask, values = leaves(moved.mask), leaves(moved.variables.params)
+    for leaf, value in leaves(source.params).items():
+        if leaf not in PRUNABLE:
+            np.testing.assert_array_equal(values[leaf], value)
+            assert mask[leaf].all()
+        elif name in transfer.FRESH:
+            np.testing.assert_array_equal(values[leaf], value)
+    assert_trees_equal(moved.variables.stats, source.stats)
+
+
+def test_layers_of_one_shape_are_shuffled_apart():
+    ticket = Ticket(**{**vars(TICKET), "mask": {**MASK, "dense_1": MASK["dense_0"]}})
+    moved = transfer.arm("shuffled_mask", jax.random.key(0), ticket, TARGET)
+    assert trees_differ(moved.mask["dense_0"], moved.mask["dense_1"])
+
+
+def test_shuffling_over_all_layers_makes_their_densities_alike():
+    counted = masks.count(make("shuffled_globally").mask, PRUNABLE)
+    assert max(DENSITIES.values()) - min(DENSITIES.values()) > 0.7
+    shares = [kept / size for kept, size in counted.layers.values()]
+    assert max(shares) - min(shares) < 0.3
+
+
+@pytest.mark.parametrize("name", [n for n in transfer.CONTROLS if n != "redrawn"])
+def test_a_shuffle_is_a_function_of_its_key(name):
+    assert_trees_equal(make(name), make(name))
+    assert trees_differ(make(name).mask, make(name, seed=1).mask)
+
+
+@pytest.mark.parametrize("name", transfer.STARTS)
+def test_a_start_point_is_the_ticket_itself(name):
+    moved = make(name)
+    assert_trees_equal(moved.mask, TICKET.mask)
+    assert_trees_equal(moved.variables, getattr(TICKET, name))
+
+
+def test_no_two_arms_are_the_same():
+    made = [make(name) for name in ARMS]
+    for i, a in enumerate(made):
+        for b in made[:i]:
+            assert trees_differ(a, b)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_a_new_head_is_fresh_and_unpruned_in_every_arm(name):
+    head = frozenset({"head/kernel", "head/bias", "dense_1/kernel"})
+    moved = make(name, new_head=head)
+    mask, values = leaves(moved.mask), leaves(moved.variables.params)
+    fresh = leaves(TARGET.params)
+    for leaf in head:
+        np.testing.assert_array_equal(values[leaf], fresh[leaf])
+        assert mask[leaf].all()
+    left = [n for n in PRUNABLE if n not in head]
+    assert sum(int(mask[n].sum()) for n in left) == masks.count(TICKET.mask, left).kept
+    source = transfer.values_of(name, base="theta_0")
+    others = leaves((getattr(TICKET, source) if source else TARGET).params)
+    np.testing.assert_array_equal(values["norm_0/scale"], others["norm_0/scale"])
+
+
+def with_head(classes, *, below=None):
+    params = {k: v for k, v in small_params(9).items() if k != "head"}
+    head = {"kernel": jnp.ones((10, classes)), "bias": jnp.ones(classes)}
+    params |= {"head": head} if below is None else {below: {"head": head}}
+    return Variables(params, TARGET.stats)
+
+
+HEAD = {"head/kernel", "head/bias"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "always", "expected"),
+    [(3, False, set()), (3, True, HEAD), (7, False, HEAD), (7, True, HEAD)],
+)
+def test_the_head_is_new_where_its_shape_differs_or_where_asked(classes, always, expected):
+    fresh = with_head(classes)
+    assert transfer.new_head(TICKET, fresh, always=always) == expected
+    transfer.check_fits(TICKET, fresh, new_head=transfer.new_head(TICKET, fresh, always=always))
+
+
+def test_hidden_layers_before_the_head_belong_to_it():
+    fresh = with_head(3)
+    fresh.params["head_hidden_0"] = {"kernel": jnp.ones((10, 10))}
+    assert transfer.new_head(TICKET, fresh) == HEAD | {"head_hidden_0/kernel"}
+
+
+def test_a_head_inside_of_a_module_is_found_as_its_kind_is():
+    ours, theirs = with_head(3, below="encoder"), with_head(7, below="encoder")
+    ticket = Ticket(
+        **{**vars(TICKET), "mask": masks.dense(ours.params), "theta_0": ours, "prunable": ()}
+    )
+    head = {"encoder/head/kernel", "encoder/head/bias"}
+    assert trees.kinds(theirs.params)["encoder/head/kernel"] == "output"
+    assert transfer.new_head(ticket, theirs) == head
+    assert transfer.new_head(ticket, ours) == set()
+    assert transfer.new_head(ticket, ours, always=True) == head
+
+
+@pytest.mark.parametrize(
+    ("change", "leaf"),
+    [
+        (lambda v: v.params["dense_0"].update(kernel=jnp.ones((9, 10))), "dense_0/kernel"),
+        (lambda v: v.params.pop("dense_1"), "dense_1/bias"),
+        (lambda v: v.params.update(dense_2={"kernel": jnp.ones((2, 2))}), "dense_2/kernel"),
+        (lambda v: v.stats["norm_0"].update(mean=jnp.ones(5)), "norm_0/mean"),
+        (lambda v: v.params["head"].update(bias=jnp.ones(7)), "head/bias"),
+    ],
+)
+def test_a_ticket_that_does_not_fit_is_refused_by_the_name_of_the_leaf(change, leaf):
+    fresh = variables(9)
+    _ = change(fresh)
+    with pytest.raises(ValueError, match=f"leaf '{leaf}' is .* in the ticket and .* in the net"):
+        transfer.check_fits(TICKET, fresh, new_head=())
+
+
+def test_dead_layers_are_named():
+    empty = {**MASK, "dense_0": jax.tree.map(jnp.zeros_like, MASK["dense_0"])}
+    assert transfer.dead_layers(MASK, PRUNABLE) == []
+    assert transfer.dead_layers(empty, PRUNABLE) == ["dense_0/kernel"]
+
+
+def test_arms_are_known_by_name():
+    assert [transfer.check_arm(name) for name in ARMS] == list(ARMS)
+    with pytest.raises(ValueError, match="did you mean shuffled_mask"):
+        transfer.check_arm("shufled_mask")
