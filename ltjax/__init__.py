@@ -1,8 +1,24 @@
 """Lottery tickets in JAX: find sparse trainable subnetworks and move them to other data.
 
-    found = list(ltjax.find(network, source, recipe, key=key, plan=plan))
-    ltjax.save(found[8].ticket(), path)
-    records = list(ltjax.transfer([found[0], found[8]], network, target, recipe, key=key))
-
-The modules are the names of everything else: `masks.apply`, `pruning.plan`, `models.make`.
+`find` searches, `transfer` moves what it found, `save`, `load` and `export` keep tickets. The
+modules are the names of everything else: `masks.apply`, `pruning.plan`, `models.make`.
 """
+
+from ltjax import data, masks, models, pruning, report, tickets, train
+from ltjax.lottery import find, transfer
+from ltjax.storage import export, load, save
+
+__all__ = [
+    "data",
+    "export",
+    "find",
+    "load",
+    "masks",
+    "models",
+    "pruning",
+    "report",
+    "save",
+    "tickets",
+    "train",
+    "transfer",
+]

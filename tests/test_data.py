@@ -547,6 +547,17 @@ def test_no_damaged_byte_is_believed(tmp_path, caplog):
     assert "is built again" in caplog.text
 
 
+def test_a_header_that_claims_fewer_rows_is_not_believed(tmp_path):
+    """The checksum alone would not notice: it is compared at the end of the member only."""
+    path = tmp_path / "x.npz"
+    images = np.zeros((30, 9999), np.uint8)
+    cache.fetch(path, lambda: {"images": images})
+    whole = path.read_bytes()
+    assert whole.count(b"(30, 9999)") == 1
+    path.write_bytes(whole.replace(b"(30, 9999)", b"(20, 9999)"))
+    assert cache.fetch(path, lambda: {"images": images})["images"].shape == (30, 9999)
+
+
 @pytest.mark.parametrize("share", [0, 0.3, 0.9, 0.999])
 def test_a_truncated_file_is_built_again(tmp_path, share):
     path = tmp_path / "x.npz"

@@ -1,0 +1,289 @@
+r"""Steps per second of masked training, beside a lean PyTorch loop on the same work.
+
+    python -m experiments.benchmark
+    python -m experiments.benchmark --models=lenet-300-100 --rounds=9 --out=bench.json
+
+Contestants, each in processes of its own, all on the CPU: PyTorch with all cores as threads;
+PyTorch as one process a core, side by side, their speeds added; one member of ours; a population
+of ours, spread over as many host devices as cores. They take turns, `--rounds` times; a number is
+the median over the rounds with the range behind it, a ratio the median of the ratios within a
+round, above 1 where we are faster. Steps are timed without evaluations; the share of an epoch
+that an evaluation of 15,000 images (test and validation set) takes is the last column. Memory is
+the peak of a contestant's processes, compilation included. Compilation is the first leg less a
+later one.
+
+The default takes about five minutes on two cores and wants them for itself: PyTorch's threads
+wait for each other, so other work on the machine slows it most. PyTorch is an extra:
+`pip install 'ltjax[bench]'`; without it there are no ratios.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+from experiments import benchmark_work
+from experiments.benchmark_work import WORKS, Work
+from ltjax import config, results, trees
+from ltjax.config import setting
+
+_JUDGED = 15_000  # Test and validation images of one evaluation.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """What is measured, and for how long."""
+
+    models: tuple[str, ...] = setting(
+        ("lenet-300-100", "conv2", "conv2-same", "resnet20"),
+        "Rows to measure: lenet-300-100, conv2 (VALID convolutions), conv2-same, resnet20.",
+    )
+    rounds: int = setting(5, "Turns of each contestant.")
+    seconds: float = setting(2.0, "Length of a turn, at least one leg.", unit="seconds")
+    members: int = setting(0, "Size of the population; 0: 16 for lenet-300-100, 4 for the others.")
+    steps: int = setting(0, "Steps of a leg, at least 3; 0: 500 for lenet-300-100, 6 to 10 else.")
+    out: str = setting("", "JSON file for all measurements; empty for none.")
+
+
+class Contestant:
+    """A child process, or several that work side by side.
+
+    Args:
+      name: what the table calls it.
+      module: `experiments.benchmark_jax` or `experiments.benchmark_torch`.
+      argument: made by `benchmark_work.arguments`.
+      processes: how many.
+    """
+
+    def __init__(self, name: str, module: str, argument: str, *, processes: int = 1) -> None:
+        self.name = name
+        command = [sys.executable, "-m", module, argument]
+        self._children = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(processes)
+        ]
+        self.ready: dict[str, Any] = {}
+        self.rounds: list[dict[str, float]] = []
+
+    def wait(self) -> None:
+        """Until it is ready to measure."""
+        self.ready = self._answers()[0]
+
+    def measure(self, seconds: float) -> None:
+        """Takes one turn."""
+        for child in self._children:
+            assert child.stdin is not None
+            print(seconds, file=child.stdin, flush=True)
+        answers = self._answers()
+        # Speeds of processes side by side add up, and so does their memory.
+        step = 1 / sum(1 / answer["step"] for answer in answers)
+        memory = sum(answer["memory"] for answer in answers)
+        self.rounds.append({**answers[0], "step": step, "memory": memory})
+
+    def close(self) -> None:
+        """Ends its processes."""
+        for child in self._children:
+            child.kill()
+            child.communicate()
+
+    def _answers(self) -> list[dict[str, Any]]:
+        lines = []
+        for child in self._children:
+            assert child.stdout is not None
+            lines.append(child.stdout.readline())
+        if not all(lines):
+            raise OSError(f"{self.name} ended early; what it said stands above")
+        return [json.loads(line) for line in lines]
+
+
+def contestants(work: Work, *, cores: int, torch: bool) -> list[Callable[[], Contestant]]:
+    """What starts each contestant of one work; PyTorch's come first."""
+
+    def peer(name: str, *, threads: int, processes: int) -> Callable[[], Contestant]:
+        argument = benchmark_work.arguments(work, threads=threads)
+        module = "experiments.benchmark_torch"
+        return lambda: Contestant(name, module, argument, processes=processes)
+
+    def ours(name: str, members: int) -> Callable[[], Contestant]:
+        argument = benchmark_work.arguments(dataclasses.replace(work, members=members))
+        return lambda: Contestant(name, "experiments.benchmark_jax", argument)
+
+    peers = [
+        peer(f"PyTorch, {cores} threads", threads=cores, processes=1),
+        peer(f"PyTorch, {cores} processes", threads=1, processes=cores),
+    ]
+    return [
+        *(peers if torch else []),
+        ours("ltjax, 1 member", 1),
+        ours(f"ltjax, {work.members} members", work.members),
+    ]
+
+
+def compete(
+    work: Work, *, rounds: int, seconds: float, cores: int, torch: bool
+) -> list[Contestant]:
+    """Lets all contestants take turns.
+
+    Raises:
+      OSError: where a contestant dies.
+      RuntimeError: where their networks differ in the number of parameters.
+    """
+    started: list[Contestant] = []
+    try:
+        for start in contestants(work, cores=cores, torch=torch):
+            started.append(start())
+            started[-1].wait()  # One after the other, so that compile times are their own.
+        if len({c.ready["parameters"] for c in started}) != 1:
+            counts = ", ".join(f"{c.name}: {c.ready['parameters']}" for c in started)
+            raise RuntimeError(f"the contestants train different networks ({counts})")
+        for _ in range(rounds):
+            for contestant in started:
+                contestant.measure(seconds)
+    finally:
+        for contestant in started:
+            contestant.close()
+    return started
+
+
+def rows(name: str, work: Work, ran: Sequence[Contestant], *, torch: bool) -> list[dict[str, Any]]:
+    """One row of results a contestant; times in seconds, memory in MiB."""
+
+    def ratio(peer: int, contestant: Contestant) -> float | None:
+        if not torch:
+            return None
+        pairs = zip(ran[peer].rounds, contestant.rounds, strict=True)
+        return statistics.median(theirs["step"] / own["step"] for theirs, own in pairs)
+
+    made = []
+    for contestant in ran:
+        steps = [r["step"] for r in contestant.rounds]
+        row: dict[str, Any] = {
+            "work": name,
+            "contestant": contestant.name,
+            "parameters": contestant.ready["parameters"],
+            "step": statistics.median(steps),
+            "step_range": (min(steps), max(steps)),
+            "to_pytorch": ratio(0, contestant),
+            "to_processes": ratio(1, contestant),
+            "compile": None,
+            "memory": max(r["memory"] for r in contestant.rounds),
+            "evaluation_share": None,
+            "rounds": contestant.rounds,
+        }
+        if "entry" in contestant.ready:
+            again = min(r["entry"] for r in contestant.rounds)
+            row["compile"] = max(contestant.ready["entry"] - again, 0.0)
+            judging = _JUDGED * statistics.median(r["evaluated_image"] for r in contestant.rounds)
+            epoch = work.images / work.batch_size * row["step"]
+            row["evaluation_share"] = judging / (judging + epoch)
+        made.append(row)
+    return made
+
+
+HEAD = (
+    "work | contestant | per member-step | steps/s | to PyTorch | to its processes | "
+    "compile | peak memory | evaluation"
+)
+
+
+def table(found: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as a Markdown table."""
+    lines = [f"| {HEAD} |", "|" + " --- |" * (HEAD.count("|") + 1)]
+    for row in found:
+        low, high = row["step_range"]
+        cells = [
+            row["work"],
+            row["contestant"],
+            f"{_time(row['step'])} ({_time(low)} - {_time(high)})",
+            f"{1 / row['step']:,.{0 if row['step'] < 0.01 else 1}f}",
+            *("" if row[k] is None else f"{row[k]:.2f}" for k in ("to_pytorch", "to_processes")),
+            "" if row["compile"] is None else f"{row['compile']:.1f} s",
+            f"{row['memory']:,.0f} MiB",
+            "" if row["evaluation_share"] is None else f"{row['evaluation_share']:.1%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e6:,.0f} µs" if seconds < 0.01 else f"{seconds * 1e3:,.1f} ms"
+
+
+def machine(cores: int, *, torch: bool) -> dict[str, Any]:
+    """Where and with what it was measured."""
+    names = ("jax", "jaxlib", "flax", "optax", *(("torch",) if torch else ()))
+    versions = {name: importlib.metadata.version(name) for name in names}
+    return {"machine": platform.machine(), "cores": cores, "python": platform.python_version()} | (
+        versions
+    )
+
+
+def check(settings: Benchmark) -> list[Work]:
+    """The works of the settings.
+
+    Raises:
+      ValueError: where there is no such row, or a number is too small to measure anything.
+    """
+    if not settings.models:
+        raise ValueError(f"models names at least one row: {', '.join(WORKS)}")
+    chosen = [trees.lookup(WORKS, name, "row of the benchmark") for name in settings.models]
+    if settings.rounds < 1 or not settings.seconds > 0 or settings.members < 0:
+        raise ValueError(
+            "rounds is at least 1, seconds above 0 and members 0 or more; got "
+            f"{settings.rounds}, {settings.seconds}, {settings.members}"
+        )
+    if settings.steps != 0 and settings.steps < 3:
+        raise ValueError(f"steps is 0 or at least 3; got {settings.steps}")
+    if settings.out and not pathlib.Path(settings.out).resolve().parent.is_dir():
+        raise ValueError(f"out lies in no directory: {settings.out}; make it first")
+    sizes = {"members": settings.members, "steps": settings.steps}
+    changed = {name: value for name, value in sizes.items() if value}
+    return [dataclasses.replace(work, **changed) for work in chosen]
+
+
+def run(settings: Benchmark) -> list[dict[str, Any]]:
+    """Measures everything, prints the table, writes the file.
+
+    Raises:
+      ValueError: settings that do not hold; nothing has been measured then.
+    """
+    works = check(settings)
+    torch = importlib.util.find_spec("torch") is not None
+    cores = len(os.sched_getaffinity(0))
+    found: list[dict[str, Any]] = []
+    for name, work in zip(settings.models, works, strict=True):
+        print(f"{name}: {settings.rounds} rounds ...", file=sys.stderr, flush=True)
+        ran = compete(
+            work, rounds=settings.rounds, seconds=settings.seconds, cores=cores, torch=torch
+        )
+        found += rows(name, work, ran, torch=torch)
+    where = machine(cores, torch=torch)
+    print(table(found))
+    print("\n" + ", ".join(f"{key} {value}" for key, value in where.items()))
+    if not torch:
+        print("PyTorch is not installed; for the comparison: pip install 'ltjax[bench]'")
+    if settings.out:
+        told = {"settings": config.as_dict(settings), "machine": where, "rows": found}
+        results.write_whole(pathlib.Path(settings.out), json.dumps(told, indent=1) + "\n")
+    return found
+
+
+_SETTINGS = config.define_flags(Benchmark)
+
+
+def main() -> int:
+    """Parses the flags and runs."""
+    _ = run(_SETTINGS())
+    return 0
+
+
+if __name__ == "__main__":
+    config.run(main)
