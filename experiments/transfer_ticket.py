@@ -27,8 +27,9 @@ from experiments import running, search
 from experiments import settings as settings_
 from experiments.settings import PRESETS as FIND_PRESETS
 from experiments.settings import FindTicket
+from ltjax import arms as arms_
 from ltjax import config, data, lottery, storage, trees
-from ltjax import transfer as transfers
+from ltjax.arms import CONTROLS, STARTS
 from ltjax.config import setting
 from ltjax.data import Dataset
 from ltjax.lottery import Found
@@ -36,7 +37,6 @@ from ltjax.models import Network
 from ltjax.rundir import RunDir
 from ltjax.tickets import Ticket
 from ltjax.train import Recipe
-from ltjax.transfer import CONTROLS, STARTS
 
 HEADS = ("auto", "fresh", "keep")
 
@@ -235,7 +235,7 @@ def _arms(settings: TransferTicket) -> tuple[str, ...]:
     for name in settings.controls:
         _ = trees.lookup(CONTROLS, name, "control")
     for name in (*settings.starts, settings.control_start):
-        _ = transfers.check_arm(name)
+        _ = arms_.check_arm(name)
     if not settings.starts:
         raise ValueError(f"starts is empty; give some of {', '.join(STARTS)}")
     return tuple(dict.fromkeys((*settings.starts, *settings.controls)))
@@ -246,13 +246,13 @@ def _check_head(settings: TransferTicket, source: Network, target: Network) -> N
     ours, theirs = source.shapes(), target.shapes()
     mask = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, bool), ours.params)
     ticket = Ticket(mask=mask, theta_0=ours, theta_k=ours, theta_S=ours, prunable=(), meta={})
-    head = transfers.new_head(ticket, theirs, head=target.head)
+    head = arms_.new_head(ticket, theirs, head=target.head)
     if settings.head == "keep" and head:
         raise ValueError(
             f"head=keep, but the head has {source.classes} outputs on the source and "
             f"{target.classes} on the target; take auto or fresh"
         )
-    transfers.check_fits(ticket, theirs, new_head=head)
+    arms_.check_fits(ticket, theirs, new_head=head)
 
 
 def _levels(settings: TransferTicket, source: FindTicket) -> list[Found]:

@@ -13,7 +13,7 @@ FLOORS = (
     {"trees", "rundir"},
     {"analysis", "checkpoints", "config", "data", "masks", "models", "optimizers", "progress"},
     {"portable", "pruning", "report", "tickets", "train"},
-    {"population", "transfer"},
+    {"population", "arms"},
     {"lottery"},
     {"keeper", "storage"},
 )

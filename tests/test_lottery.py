@@ -9,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from ltjax import lottery, masks, models, population, pruning, results, transfer, trees
+from ltjax import lottery, masks, models, population, pruning, results, trees
+from ltjax.arms import CONTROLS, FRESH, STARTS
 from ltjax.population import Trainer
 from tests import toys
 from tests.conftest import assert_trees_equal, trees_differ
@@ -19,7 +20,7 @@ FOUR = toys.blobs(seed=2, classes=4)
 KEY = jax.random.key(7)
 HOW = toys.recipe(optimizer=optax.sgd(0.1, momentum=0.9), snapshot=5)
 PLAN = pruning.plan(NET.shapes().params, rate=0.3, levels=2, rates={"output": 0.1})
-ARMS = (*transfer.STARTS, *transfer.CONTROLS)
+ARMS = (*STARTS, *CONTROLS)
 THETAS = ("theta_0", "theta_k", "theta_S")
 
 
@@ -256,7 +257,7 @@ def test_transfer_leaves_a_record_of_every_arm_level_and_replicate(moved):
 
 def test_start_points_begin_with_the_values_and_the_mask_of_the_ticket(levels, moved):
     for level, members in zip(levels, moved[1], strict=True):
-        for name in transfer.STARTS:
+        for name in STARTS:
             arm = by_arm(members)[name]
             assert_trees_equal(arm.mask, level.mask)
             assert_trees_equal(arm.start, jax.device_get(getattr(level, name)))
@@ -328,11 +329,11 @@ def test_a_single_ticket_moves_with_the_dense_network_it_came_from(levels):
 
 def test_controls_of_values_that_are_not_known_leave_no_record(levels):
     dense = lottery.dense_of(levels[1])
-    arms = ("theta_0", "theta_k", "theta_S", *transfer.CONTROLS)
+    arms = ("theta_0", "theta_k", "theta_S", *CONTROLS)
     (records,) = lottery.transfer(
         [dense], NET, TARGET, HOW, key=KEY, arms=arms, base="theta_S", trainer=TRAINER
     )
-    assert {r.arm for r in records} == {"theta_0", "theta_k", *transfer.FRESH}
+    assert {r.arm for r in records} == {"theta_0", "theta_k", *FRESH}
 
 
 @pytest.mark.parametrize(

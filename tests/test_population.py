@@ -61,7 +61,7 @@ def test_the_layouts_agree_up_to_rounding(model):
 
 def test_every_level_runs_what_the_first_compiled():
     traced = []
-    network, dataset, on_device = world("mlp-8")
+    network, _, on_device = world("mlp-8")
 
     def apply(variables, images, *, train):
         traced.append(images.shape)  # Runs when JAX traces, not when it computes.

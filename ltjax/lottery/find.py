@@ -58,7 +58,8 @@ def find(
     Args:
       network: what to prune.
       dataset: the source.
-      recipe: how each level is trained; its `snapshot` must be the rewind step.
+      recipe: how each level is trained; its `snapshot` is the rewind step, or None to
+        have it set so.
       key: everything random comes from it.
       plan: how much each level keeps, from `pruning.plan`.
       replicates: independent searches, trained side by side.
@@ -83,6 +84,8 @@ def find(
         kind_of=trees.kinds(shapes, head=network.head),
         steps=recipe.steps,
     )
+    if recipe.snapshot is None and trainer is None:
+        recipe = dataclasses.replace(recipe, snapshot=0 if rewind == "end" else rewind)
     _check_search(recipe, score, score_at, replicates, rewind)
     _check_plan(plan, shapes)
     score_batch = score_batch or recipe.batch_size

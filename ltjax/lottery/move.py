@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ltjax import arms as arms_
 from ltjax import population, trees
-from ltjax import transfer as transfers
 from ltjax.data import Dataset
 from ltjax.lottery.common import (
     Found,
@@ -55,7 +55,7 @@ def transfer(
       dataset: the target.
       recipe: how it is trained there.
       key: everything random comes from it.
-      arms: rows of `transfer.STARTS` and `transfer.CONTROLS`.
+      arms: rows of `arms.STARTS` and `arms.CONTROLS`.
       base: the start point whose values the controls keep.
       new_head: draw the head afresh, unpruned. Heads of other shapes always are.
       validation: examples held out of the target's training split.
@@ -69,9 +69,9 @@ def transfer(
     if not arms:
         raise ValueError("there are no arms; give at least one start point or control")
     for name in arms:
-        _ = transfers.check_arm(name)
-    if base not in transfers.STARTS:
-        raise ValueError(trees.unknown(base, transfers.STARTS, "start point"))
+        _ = arms_.check_arm(name)
+    if base not in arms_.STARTS:
+        raise ValueError(trees.unknown(base, arms_.STARTS, "start point"))
     work = _Work(
         key=key,
         network=network,
@@ -91,8 +91,8 @@ def _levels(
     shapes = work.network.shapes()
     for level in levels:
         ticket = level.ticket()
-        head = transfers.new_head(ticket, shapes, head=work.network.head, always=new_head)
-        transfers.check_fits(ticket, shapes, new_head=head)
+        head = arms_.new_head(ticket, shapes, head=work.network.head, always=new_head)
+        arms_.check_fits(ticket, shapes, new_head=head)
         compute = functools.partial(work.train, data, level, head)
         yield keep(f"target_{level.level:02d}", compute)[1]
 
@@ -152,7 +152,7 @@ class _Work:
             density=level.density,
         )
         return {}, [
-            r for r in records if transfers.values_of(r.arm, base=self.base) not in level.without
+            r for r in records if arms_.values_of(r.arm, base=self.base) not in level.without
         ]
 
 
@@ -163,12 +163,12 @@ def _lay_out(
     base: str,
     prunable: tuple[str, ...],
     head: frozenset[str],
-) -> Callable[..., transfers.Arm]:
+) -> Callable[..., arms_.Arm]:
     """Jitted: (level, mask and thetas, fresh keys, control keys) -> arms [arms * replicates]."""
 
     def one(
         name: str, level: jax.Array, parts: tuple, fresh_key: Key, control_key: Key
-    ) -> transfers.Arm:
+    ) -> arms_.Arm:
         mask, theta_0, theta_k, theta_S = parts
         ticket = Ticket(
             mask=mask, theta_0=theta_0, theta_k=theta_k, theta_S=theta_S, prunable=prunable, meta={}
@@ -179,12 +179,10 @@ def _lay_out(
         )
         key = jax.random.fold_in(control_key, level)
         fresh = Variables(params, fresh.stats)
-        return transfers.arm(name, key, ticket, fresh, new_head=head, base=base)
+        return arms_.arm(name, key, ticket, fresh, new_head=head, base=base)
 
     @jax.jit
-    def every_arm(
-        level: jax.Array, parts: tuple, fresh_keys: Key, control_keys: Key
-    ) -> transfers.Arm:
+    def every_arm(level: jax.Array, parts: tuple, fresh_keys: Key, control_keys: Key) -> arms_.Arm:
         made = [
             jax.vmap(functools.partial(one, name, level))(parts, fresh_keys, control_keys)
             for name in arms

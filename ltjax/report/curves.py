@@ -86,8 +86,11 @@ def _curves(records: Sequence[Record], levels: Sequence[int]) -> list[_Curve]:
 
 
 def _limits(curves: Sequence[_Curve]) -> tuple[float, float]:
-    """Limits that leave out the lowest third of the points of a curve, its steep beginning."""
-    low = min(sorted(c.percents)[len(c.percents) // 3] for c in curves)
+    """Limits that leave out the lowest third of the points of a curve, its steep beginning.
+
+    They span a percentage point at least, or the axis would show rounding.
+    """
     high = max(max(c.percents) for c in curves)
+    low = min(high - 1.0, *(sorted(c.percents)[len(c.percents) // 3] for c in curves))
     margin = 0.06 * max(high - low, 0.5)
     return low - margin, high + margin

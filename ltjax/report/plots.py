@@ -107,6 +107,8 @@ def _against_density(
 
     present = analysis.arms(rows)
     dense = [r for r in rows if r.level == 0 and r.n]
+    # The controls' dense networks would only crowd those that tickets are judged by.
+    dense = [r for r in dense if r.arm in analysis.START_POINTS] or dense
     shown = [r for r in rows if r.n and r.kept]  # Density 0 has no place on a log axis.
     for i, arm in enumerate(present):
         line = [r for r in shown if r.arm == arm]

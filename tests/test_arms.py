@@ -5,12 +5,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import masks, transfer, trees
+from ltjax import masks, trees
+from ltjax.arms import (
+    CONTROLS,
+    FRESH,
+    STARTS,
+    arm,
+    check_arm,
+    check_fits,
+    dead_layers,
+    new_head,
+    values_of,
+)
 from ltjax.tickets import Ticket
 from ltjax.types import Variables
 from tests.conftest import assert_trees_equal, small_params, trees_differ
 
-ARMS = (*transfer.STARTS, *transfer.CONTROLS)
+ARMS = (*STARTS, *CONTROLS)
 PRUNABLE = ("conv_0/kernel", "dense_0/kernel", "dense_1/kernel")  # The head is not.
 DENSITIES = dict(zip(PRUNABLE, (0.9, 0.5, 0.1), strict=True))
 
@@ -44,7 +55,7 @@ def leaves(tree):
 
 
 def make(name, *, seed=0, **settings):
-    return transfer.arm(name, jax.random.key(seed), TICKET, TARGET, **settings)
+    return arm(name, jax.random.key(seed), TICKET, TARGET, **settings)
 
 
 def pairs(values, mask):
@@ -61,8 +72,8 @@ KEEPS = {
 }
 
 
-@pytest.mark.parametrize("base", transfer.STARTS[:2])
-@pytest.mark.parametrize("name", transfer.CONTROLS)
+@pytest.mark.parametrize("base", STARTS[:2])
+@pytest.mark.parametrize("name", CONTROLS)
 def test_a_control_keeps_what_it_says_and_breaks_the_rest(name, base):
     ticket = leaves(getattr(TICKET, base).params)
     moved = make(name, base=base)
@@ -80,23 +91,23 @@ def test_a_control_keeps_what_it_says_and_breaks_the_rest(name, base):
         assert layers == [what in KEEPS[name]] * len(PRUNABLE), what
 
 
-@pytest.mark.parametrize("name", transfer.CONTROLS)
+@pytest.mark.parametrize("name", CONTROLS)
 def test_a_control_draws_all_values_afresh_or_keeps_all_but_the_prunable_ones(name):
     moved = make(name)
-    source = TARGET if name in transfer.FRESH else TICKET.theta_0
+    source = TARGET if name in FRESH else TICKET.theta_0
     mask, values = leaves(moved.mask), leaves(moved.variables.params)
     for leaf, value in leaves(source.params).items():
         if leaf not in PRUNABLE:
             np.testing.assert_array_equal(values[leaf], value)
             assert mask[leaf].all()
-        elif name in transfer.FRESH:
+        elif name in FRESH:
             np.testing.assert_array_equal(values[leaf], value)
     assert_trees_equal(moved.variables.stats, source.stats)
 
 
 def test_layers_of_one_shape_are_shuffled_apart():
     ticket = Ticket(**{**vars(TICKET), "mask": {**MASK, "dense_1": MASK["dense_0"]}})
-    moved = transfer.arm("shuffled_mask", jax.random.key(0), ticket, TARGET)
+    moved = arm("shuffled_mask", jax.random.key(0), ticket, TARGET)
     assert trees_differ(moved.mask["dense_0"], moved.mask["dense_1"])
 
 
@@ -107,13 +118,13 @@ def test_shuffling_over_all_layers_makes_their_densities_alike():
     assert max(shares) - min(shares) < 0.3
 
 
-@pytest.mark.parametrize("name", [n for n in transfer.CONTROLS if n != "redrawn"])
+@pytest.mark.parametrize("name", [n for n in CONTROLS if n != "redrawn"])
 def test_a_shuffle_is_a_function_of_its_key(name):
     assert_trees_equal(make(name), make(name))
     assert trees_differ(make(name).mask, make(name, seed=1).mask)
 
 
-@pytest.mark.parametrize("name", transfer.STARTS)
+@pytest.mark.parametrize("name", STARTS)
 def test_a_start_point_is_the_ticket_itself(name):
     moved = make(name)
     assert_trees_equal(moved.mask, TICKET.mask)
@@ -138,7 +149,7 @@ def test_a_new_head_is_fresh_and_unpruned_in_every_arm(name):
         assert mask[leaf].all()
     left = [n for n in PRUNABLE if n not in head]
     assert sum(int(mask[n].sum()) for n in left) == masks.count(TICKET.mask, left).kept
-    source = transfer.values_of(name, base="theta_0")
+    source = values_of(name, base="theta_0")
     others = leaves((getattr(TICKET, source) if source else TARGET).params)
     np.testing.assert_array_equal(values["norm_0/scale"], others["norm_0/scale"])
 
@@ -159,14 +170,14 @@ HEAD = {"head/kernel", "head/bias"}
 )
 def test_the_head_is_new_where_its_shape_differs_or_where_asked(classes, always, expected):
     fresh = with_head(classes)
-    assert transfer.new_head(TICKET, fresh, always=always) == expected
-    transfer.check_fits(TICKET, fresh, new_head=transfer.new_head(TICKET, fresh, always=always))
+    assert new_head(TICKET, fresh, always=always) == expected
+    check_fits(TICKET, fresh, new_head=new_head(TICKET, fresh, always=always))
 
 
 def test_hidden_layers_before_the_head_belong_to_it():
     fresh = with_head(3)
     fresh.params["head_hidden_0"] = {"kernel": jnp.ones((10, 10))}
-    assert transfer.new_head(TICKET, fresh) == HEAD | {"head_hidden_0/kernel"}
+    assert new_head(TICKET, fresh) == HEAD | {"head_hidden_0/kernel"}
 
 
 def test_a_head_inside_of_a_module_is_found_as_its_kind_is():
@@ -176,9 +187,9 @@ def test_a_head_inside_of_a_module_is_found_as_its_kind_is():
     )
     head = {"encoder/head/kernel", "encoder/head/bias"}
     assert trees.kinds(theirs.params)["encoder/head/kernel"] == "output"
-    assert transfer.new_head(ticket, theirs) == head
-    assert transfer.new_head(ticket, ours) == set()
-    assert transfer.new_head(ticket, ours, always=True) == head
+    assert new_head(ticket, theirs) == head
+    assert new_head(ticket, ours) == set()
+    assert new_head(ticket, ours, always=True) == head
 
 
 @pytest.mark.parametrize(
@@ -195,16 +206,16 @@ def test_a_ticket_that_does_not_fit_is_refused_by_the_name_of_the_leaf(change, l
     fresh = variables(9)
     _ = change(fresh)
     with pytest.raises(ValueError, match=f"leaf '{leaf}' is .* in the ticket and .* in the net"):
-        transfer.check_fits(TICKET, fresh, new_head=())
+        check_fits(TICKET, fresh, new_head=())
 
 
 def test_dead_layers_are_named():
     empty = {**MASK, "dense_0": jax.tree.map(jnp.zeros_like, MASK["dense_0"])}
-    assert transfer.dead_layers(MASK, PRUNABLE) == []
-    assert transfer.dead_layers(empty, PRUNABLE) == ["dense_0/kernel"]
+    assert dead_layers(MASK, PRUNABLE) == []
+    assert dead_layers(empty, PRUNABLE) == ["dense_0/kernel"]
 
 
 def test_arms_are_known_by_name():
-    assert [transfer.check_arm(name) for name in ARMS] == list(ARMS)
+    assert [check_arm(name) for name in ARMS] == list(ARMS)
     with pytest.raises(ValueError, match="did you mean shuffled_mask"):
-        transfer.check_arm("shufled_mask")
+        check_arm("shufled_mask")
