@@ -83,6 +83,8 @@ class Contestant:
             assert child.stdin is not None
             print(seconds, file=child.stdin, flush=True)
         answers = self._answers()
+        if min(answer["step"] for answer in answers) <= 0:
+            raise ValueError(f"the legs of {self.name} are too short to be timed; raise --steps")
         # Speeds of processes side by side add up, and so does their memory.
         step = 1 / sum(1 / answer["step"] for answer in answers)
         memory = sum(answer["memory"] for answer in answers)

@@ -5,6 +5,7 @@ epoch, fused optimizer, channels_last for convolutions, masks multiplied in afte
 """
 
 from collections.abc import Callable, Iterator
+import itertools
 import sys
 import time
 from typing import Any
@@ -68,7 +69,7 @@ def network(work: Work) -> nn.Module:
 
 def _mlp(*widths: int) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Flatten()]
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Linear(widths[-1], CLASSES))
 

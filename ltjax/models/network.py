@@ -125,15 +125,13 @@ def _takes_train(module: nn.Module) -> bool:
 def _check(network: Network, *, takes_train: bool, asked: int | None) -> int:
     """The number of logits, after all that can be wrong with a module was looked for."""
     name = network.name
-    variables = network.shapes()
-    for leaf, shape in zip(
-        trees.names(variables.params), jax.tree.leaves(variables.params), strict=True
-    ):
-        if not math.prod(shape.shape):
-            raise ValueError(
-                f"images {network.input_shape} are too small for {name}: "
-                f"{leaf} has the shape {shape.shape}"
-            )
+    too_small = f"images {network.input_shape} are too small for {name}: no pixel is left"
+    try:
+        variables = network.shapes()
+    except ZeroDivisionError as error:  # An initializer that divides by the number of inputs.
+        raise ValueError(too_small) from error
+    if not all(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables.params)):
+        raise ValueError(too_small)
     kinds = trees.kinds(variables.params, head=network.head)
     if "output" not in kinds.values():
         modules = sorted({leaf.rsplit("/", 1)[0] for leaf in kinds})
