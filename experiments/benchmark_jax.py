@@ -76,7 +76,7 @@ def members(work: Work, net: Network) -> Member:
         rows = jnp.arange(work.images)
         return Member(order_key, start, mask, rows, rows[:0], jnp.int32(0))
 
-    return jax.vmap(one)(jax.random.split(jax.random.key(0), work.members))
+    return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), work.members))
 
 
 def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, float]]]:

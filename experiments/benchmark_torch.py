@@ -57,8 +57,7 @@ def network(work: Work) -> nn.Module:
             nn.Conv2d(64, 64, 3, padding=pad),
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),
-            nn.Flatten(),
-            *_mlp(64 * left, 256, 256)[1:],
+            _mlp(64 * left, 256, 256),
         )
     if work.model == "resnet20":
         return _resnet(channels, (16, 32, 64), 3)

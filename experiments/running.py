@@ -1,7 +1,6 @@
 """What every binary does around its work: the run directory, the plan, the report."""
 
 from collections.abc import Mapping, Sequence
-import json
 import sys
 from typing import Any
 
@@ -99,17 +98,13 @@ def finish(
     page = report.page(
         records,
         settings=settings,
-        provenance=_latest(run),
+        provenance=run.latest_provenance(),
         notes=notes,
         title=title,
         drawn=drawn,
     )
     results.write_whole(run.report, page)
     run.finish()
-
-
-def _latest(run: RunDir) -> dict[str, Any]:
-    return json.loads(run.provenance_file.read_text())[-1]
 
 
 def answer(run: RunDir) -> int:

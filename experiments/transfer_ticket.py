@@ -19,7 +19,6 @@ cores.
 """
 
 import dataclasses
-import pathlib
 
 import jax
 
@@ -96,8 +95,7 @@ def source_settings(settings: TransferTicket) -> FindTicket:
     own = FindTicket(**{name: getattr(settings, name) for name in names})
     if not settings.ticket:
         return own
-    path = pathlib.Path(settings.ticket)
-    kept = storage.settings(path)
+    kept = storage.settings(settings.ticket)
     known = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items() if k in names}
     return dataclasses.replace(own, **known)
 
@@ -259,10 +257,9 @@ def _levels(settings: TransferTicket, source: FindTicket) -> list[Found]:
     """The tickets to move: searched, read from a search, or one saved ticket with its dense."""
     if not settings.ticket:
         return search.run(source)
-    path = pathlib.Path(settings.ticket)
-    if (path / "settings.json").exists():
-        return storage.levels(path)
-    ticket = lottery.found(storage.load(path))
+    if storage.is_run(settings.ticket):
+        return storage.levels(settings.ticket)
+    ticket = lottery.found(storage.load(settings.ticket))
     return [lottery.dense_of(ticket), ticket]
 
 

@@ -230,6 +230,21 @@ def failures(records: Iterable[Record]) -> list[str]:
     ]
 
 
+def cut_layers(records: Iterable[Record]) -> list[str]:
+    """One sentence for each phase, arm and level with a layer that keeps no weight at all."""
+    found: dict[tuple[str, str, int, str], int] = {}
+    for r in records:
+        for layer, (kept, _) in r.layers.items():
+            if kept == 0:
+                key = (r.phase, r.arm, r.level, layer)
+                found[key] = found.get(key, 0) + 1
+    return [
+        f"{phase}, {arm}, level {level}: {layer} keeps no weight in {count} replicate(s), "
+        "so nothing passes through it"
+        for (phase, arm, level, layer), count in found.items()
+    ]
+
+
 def _row(group: Sequence[Record]) -> Row:
     first = group[0]
     good = [r for r in group if not has_failed(r)]

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from ltjax import masks, trees
 from ltjax.tickets import Ticket
@@ -25,59 +24,62 @@ class Arm(NamedTuple):
     mask: Mask
 
 
-Control = Callable[[Key, Params, Mask, Params, Collection[str]], tuple[Params, Mask]]
-"""(key, values, mask, fresh values, prunable) -> (values, mask)"""
+class Control(NamedTuple):
+    """What one control does.
+
+    Attributes:
+      fresh: all its values are drawn afresh; else they are those of a start point.
+      move: (key, values, mask, prunable) -> (values, mask).
+    """
+
+    fresh: bool
+    move: Callable[[Key, Params, Mask, Collection[str]], tuple[Params, Mask]]
 
 
-def redrawn(
-    key: Key, values: Params, mask: Mask, fresh: Params, prunable: Collection[str]
+def stay(key: Key, values: Params, mask: Mask, prunable: Collection[str]) -> tuple[Params, Mask]:
+    """Leaves everything where it is."""
+    del key, prunable
+    return values, mask
+
+
+def move_pairs(
+    key: Key, values: Params, mask: Mask, prunable: Collection[str]
 ) -> tuple[Params, Mask]:
-    """Fresh values under the same mask (004 control 1; 000, Table III; 001 random)."""
-    del key, values, prunable
-    return fresh, mask
-
-
-def shuffled_pairs(
-    key: Key, values: Params, mask: Mask, fresh: Params, prunable: Collection[str]
-) -> tuple[Params, Mask]:
-    """(mask, value) pairs permuted inside each layer (004 control 2)."""
-    del fresh
+    """Permutes (mask, value) pairs inside each layer."""
     moved = masks.permute_within(key, values, prunable)
     return moved, masks.permute_within(key, mask, prunable)
 
 
-def shuffled_mask(
-    key: Key, values: Params, mask: Mask, fresh: Params, prunable: Collection[str]
+def move_mask_within(
+    key: Key, values: Params, mask: Mask, prunable: Collection[str]
 ) -> tuple[Params, Mask]:
-    """The mask permuted inside each layer, every weight keeping its own value."""
-    del fresh
+    """Permutes the mask inside each layer, every weight keeping its own value."""
     return values, masks.permute_within(key, mask, prunable)
 
 
-def shuffled_globally(
-    key: Key, values: Params, mask: Mask, fresh: Params, prunable: Collection[str]
+def move_mask_across(
+    key: Key, values: Params, mask: Mask, prunable: Collection[str]
 ) -> tuple[Params, Mask]:
-    """The mask permuted over all layers, with fresh values (003's random ticket)."""
-    del values
-    return fresh, masks.permute_across(key, mask, prunable)
+    """Permutes the mask over all layers."""
+    return values, masks.permute_across(key, mask, prunable)
 
 
 CONTROLS: Mapping[str, Control] = {
-    "redrawn": redrawn,
-    "shuffled_pairs": shuffled_pairs,
-    "shuffled_mask": shuffled_mask,
-    "shuffled_globally": shuffled_globally,
+    # Fresh values on the same mask: 004's control 1; 000, Table III; 001's random.
+    "redrawn": Control(fresh=True, move=stay),
+    # 004's control 2.
+    "shuffled_pairs": Control(fresh=False, move=move_pairs),
+    "shuffled_mask": Control(fresh=False, move=move_mask_within),
+    # 003's random ticket.
+    "shuffled_globally": Control(fresh=True, move=move_mask_across),
 }
-
-FRESH = ("redrawn", "shuffled_globally")
-"""The controls that keep no value of the ticket."""
 
 
 def values_of(name: str, *, base: str) -> str | None:
     """The start point whose values an arm begins with; None where they are drawn afresh."""
     if name in STARTS:
         return name
-    return None if name in FRESH else base
+    return None if CONTROLS[name].fresh else base
 
 
 def check_arm(name: str) -> str:
@@ -117,7 +119,7 @@ def arm(
     values: Variables = fresh if source is None else getattr(ticket, source)
     params, mask = _fill(values.params, fresh.params, kept), _fill_mask(ticket.mask, fresh, kept)
     if name in CONTROLS:
-        params, mask = CONTROLS[name](key, params, mask, fresh.params, prunable)
+        params, mask = CONTROLS[name].move(key, params, mask, prunable)
     return Arm(Variables(params, values.stats), mask)
 
 
@@ -167,9 +169,3 @@ def check_fits(ticket: Ticket, fresh: Variables, *, new_head: Collection[str]) -
     )
     trees.check_same_layout(ours, theirs, what="ticket")
     trees.check_same_layout(ticket.theta_0.stats, fresh.stats, what="ticket")
-
-
-def dead_layers(mask: Mask, prunable: Collection[str]) -> list[str]:
-    """Names of the prunable leaves that keep no weight (their network is cut)."""
-    leaves = zip(trees.names(mask), jax.tree.leaves(mask), strict=True)
-    return [name for name, leaf in leaves if name in prunable and not bool(jnp.any(leaf))]

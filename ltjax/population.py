@@ -75,12 +75,15 @@ class Partial(NamedTuple):
     """One a finished leg, of NumPy arrays [members], with the padding members."""
     step: int
     """The step at which `states` stands."""
+    members: int
+    """Their number, without the padding."""
 
     def as_tree(self) -> Tree:
-        """Nested dicts of host arrays, for a checkpoint."""
-        reports = jax.tree.map(lambda *leaves: np.stack(leaves), *self.reports)
+        """Nested dicts of host arrays without the padding, for a checkpoint."""
+        reports = jax.tree.map(lambda *leaves: np.stack(leaves)[:, : self.members], *self.reports)
+        states = jax.tree.map(lambda leaf: leaf[: self.members], jax.device_get(self.states))
         return {
-            "states": numbered(jax.device_get(self.states)),
+            "states": numbered(states),
             "reports": reports._asdict(),
             "step": np.int32(self.step),
         }
@@ -167,13 +170,13 @@ class Trainer:
         marks = train.stops(self.recipe, first=first)
         reports: list[Evaluation] = []
         if resume is not None:
-            states, reports = _restore(resume, states)
+            states, reports = _restore(resume, states, mesh=mesh, count=count)
         for number in range(len(reports), len(marks)):
             a, b = marks[max(number - 1, 0)], marks[number]
             states, report = advance(states, laid, data, jnp.int32(a), jnp.int32(b))
             reports.append(jax.device_get(report))
             if observe is not None:
-                observe(Partial(states, reports, b))
+                observe(Partial(states, reports, b, count))
             if bool(np.all(np.asarray(states.stopped))):
                 break
         curve = jax.tree.map(lambda *leaves: np.stack(leaves)[:, :count], *reports)
@@ -226,22 +229,26 @@ def _compile(recipe: Recipe, mesh: Mesh, layout: str) -> tuple[Callable, Callabl
     return jax.jit(begin), jax.jit(legs, donate_argnums=0)
 
 
+def _padding(mesh: Mesh, count: int) -> np.ndarray:
+    """Numbers of the members that fill all devices: each once, then the first ones again."""
+    return np.arange(-(-count // mesh.size) * mesh.size) % count
+
+
 def _place(tree: Tree, *, mesh: Mesh, count: int) -> Tree:
-    """Pads to a multiple of the devices (by repeating members) and spreads."""
-    padded = -(-count // mesh.size) * mesh.size
-    chosen = np.arange(padded) % count
-    if padded != count:
+    """Pads to a multiple of the devices and spreads."""
+    chosen = _padding(mesh, count)
+    if len(chosen) != count:
         tree = jax.tree.map(lambda leaf: leaf[chosen], tree)
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(_AXIS)))
 
 
-def _restore(tree: Tree, like: State) -> tuple[State, list[Evaluation]]:
-    """Undoes `Partial.as_tree`, laid out as `like`."""
-    states = jax.tree.map(
-        lambda new, old: jax.device_put(new, old.sharding),
-        unnumbered(tree["states"], like),
-        like,
-    )
-    count = len(tree["reports"]["ran"])
-    reports = [Evaluation(**{k: v[i] for k, v in tree["reports"].items()}) for i in range(count)]
+def _restore(tree: Tree, like: State, *, mesh: Mesh, count: int) -> tuple[State, list[Evaluation]]:
+    """Undoes `Partial.as_tree`, on any number of devices, in the structure of `like`."""
+    states = _place(unnumbered(tree["states"], like), mesh=mesh, count=count)
+    chosen = _padding(mesh, count)
+    legs = len(tree["reports"]["ran"])
+    reports = [
+        Evaluation(**{name: v[i][chosen] for name, v in tree["reports"].items()})
+        for i in range(legs)
+    ]
     return states, reports

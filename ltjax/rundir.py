@@ -16,7 +16,7 @@ import re
 import shutil
 import sys
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import jax
 
@@ -88,6 +88,19 @@ class RunDir:
         self._settings = dict(settings)
         self._provenance = dict(provenance)
         self._lock: IO[str] | None = None
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str]) -> Self:
+        """An existing run, to be read.
+
+        Raises:
+          ValueError: where there is none.
+        """
+        path = pathlib.Path(path)
+        run = cls(path.parent, path.name, {}, {})
+        if not run.settings_file.exists():
+            raise ValueError(f"no run at {path}; give the directory that holds settings.json")
+        return run
 
     @property
     def settings_file(self) -> pathlib.Path:
@@ -214,6 +227,14 @@ class RunDir:
         """Deletes the states of unfinished pieces."""
         self._check_locked()
         shutil.rmtree(self.partial, ignore_errors=True)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that name the run, as they were written."""
+        return _read_json(self.settings_file)
+
+    def latest_provenance(self) -> dict[str, Any]:
+        """The environment that worked on the run last."""
+        return _read_json(self.provenance_file)[-1]
 
     def piece_done(self, name: str) -> bool:
         """Whether the piece is complete."""

@@ -1,13 +1,13 @@
 """Tickets on disk: saved one by one, read out of a run, exported to one small file."""
 
 from collections.abc import Sequence
-import json
 import os
 import pathlib
 from typing import Any
 
-from ltjax import checkpoints, portable, results, tickets
-from ltjax.lottery.common import Found
+from ltjax import checkpoints, portable, tickets
+from ltjax.lottery.common import Found, piece_of
+from ltjax.rundir import RunDir
 from ltjax.tickets import Ticket
 from ltjax.types import Variables
 
@@ -36,28 +36,29 @@ def load(path: str | os.PathLike[str], *, level: int | None = None, replicate: i
     Raises:
       ValueError: where there is no whole ticket.
     """
-    path = pathlib.Path(path)
-    if (path / "settings.json").exists():
+    if is_run(path):
         found = levels(path)
         number = len(found) - 1 if level is None else level
         if not 0 <= number < len(found):
             raise ValueError(f"{path} has levels 0 to {len(found) - 1}; got level {level}")
-        kept = len(found[number].records)
-        if not 0 <= replicate < kept:
-            raise ValueError(f"{path} has replicates 0 to {kept - 1}; got {replicate}")
         return found[number].ticket(replicate, meta=origin(path))
+    if level is not None or replicate:
+        raise ValueError(f"{path} holds one ticket; level and replicate choose from a run")
     tree, meta = checkpoints.load(path)
     if meta.get("kind") != "ticket":
         raise ValueError(f"{path} is a checkpoint but no ticket; give what save() made, or a run")
     return tickets.from_tree(tree, prunable=tuple(meta["prunable"]), meta=meta["meta"])
 
 
+def is_run(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is the directory of a run rather than of a ticket."""
+    return RunDir(pathlib.Path(path).parent, pathlib.Path(path).name, {}, {}).settings_file.exists()
+
+
 def origin(run: str | os.PathLike[str]) -> dict[str, Any]:
     """Where the tickets of a run come from: settings, seed, versions, device."""
-    path = pathlib.Path(run)
-    settings = json.loads((path / "settings.json").read_text())
-    provenance = json.loads((path / "provenance.json").read_text())[-1]
-    return {"settings": settings, "provenance": provenance}
+    directory = RunDir.at(run)
+    return {"settings": directory.settings(), "provenance": directory.latest_provenance()}
 
 
 def settings(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -66,9 +67,8 @@ def settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
       ValueError: where there is neither, or the ticket does not say.
     """
-    path = pathlib.Path(path)
-    if (path / "settings.json").exists():
-        return origin(path)["settings"]
+    if is_run(path):
+        return RunDir.at(path).settings()
     meta = load(path).meta
     if "settings" not in meta:
         raise ValueError(f"ticket {path} does not say its settings; transfer it in Python")
@@ -81,15 +81,17 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
     Raises:
       ValueError: where `run` is no directory of a finished search.
     """
-    path = pathlib.Path(run)
-    if not (path / "finished").exists() or not (path / "tickets" / "source_00").exists():
-        raise ValueError(f"{path} is no finished search; finish it with find_ticket first")
-    first, _ = checkpoints.load(path / "tickets" / "source_00")
-    theta_0, theta_k = (Variables(**first[name]) for name in ("theta_0", "theta_k"))
-    found = []
-    for file in sorted((path / "tickets").glob("source_*")):
-        tree, _ = checkpoints.load(file)
-        records = results.loads((path / "records" / f"{file.name}.jsonl").read_text())
+    directory = RunDir.at(run)
+    if not directory.finished or not directory.piece_done(piece_of(0)):
+        raise ValueError(f"{run} is no finished search; finish it with find_ticket first")
+    found: list[Found] = []
+    while directory.piece_done(piece := piece_of(len(found))):
+        tree, _ = checkpoints.load(directory.ticket(piece))
+        records = directory.read_piece(piece)
+        if not found:
+            theta_0, theta_k = (Variables(**tree[name]) for name in ("theta_0", "theta_k"))
+        else:
+            theta_0, theta_k = found[0].theta_0, found[0].theta_k
         found.append(
             Found(
                 level=records[0].level,

@@ -127,10 +127,11 @@ def rewinder(
 ) -> Callable[[Level, Level], Start]:
     """How each round goes back.
 
-    What is in `reset` is set to its value at the rewind point of the dense network; the rest
-    goes on from the end of the round before. With everything reset and point 0 this is
-    Frankle & Carbin's search, with point k late rewinding, and with no weights, biases, norm or
-    statistics reset the continuation of Han et al.
+    Values and statistics in `reset` are set back to the rewind point of the dense network, order
+    and schedule to the dense network's, and the optimizer to a fresh state (also at a point k:
+    theta_k is kept without one); the rest goes on from the end of the round before. With
+    everything reset and point 0 this is Frankle & Carbin's search, with point k late rewinding,
+    and with no weights, biases, norm or statistics reset the continuation of Han et al.
 
     Args:
       point: a step, or `end` for the end of the dense network's training (a full training

@@ -214,3 +214,14 @@ def test_the_mean_curve_is_over_those_that_still_run():
     steps, accuracies = analysis.mean_curve([early, late, record(None)])
     assert steps == [0, 50, 100]
     assert accuracies == pytest.approx([0.15, 0.6, 0.9])
+
+
+def test_layers_that_keep_nothing_are_named():
+    whole = record(level=1)
+    cut = [
+        record(level=2, replicate=i, layers={"dense_0/kernel": (9, 900), "head/kernel": (0, 100)})
+        for i in (0, 1)
+    ]
+    assert analysis.cut_layers([whole]) == []
+    (sentence,) = analysis.cut_layers([whole, *cut])
+    assert "theta_0, level 2: head/kernel keeps no weight in 2 replicate(s)" in sentence

@@ -8,12 +8,10 @@ import pytest
 from ltjax import masks, trees
 from ltjax.arms import (
     CONTROLS,
-    FRESH,
     STARTS,
     arm,
     check_arm,
     check_fits,
-    dead_layers,
     new_head,
     values_of,
 )
@@ -94,13 +92,13 @@ def test_a_control_keeps_what_it_says_and_breaks_the_rest(name, base):
 @pytest.mark.parametrize("name", CONTROLS)
 def test_a_control_draws_all_values_afresh_or_keeps_all_but_the_prunable_ones(name):
     moved = make(name)
-    source = TARGET if name in FRESH else TICKET.theta_0
+    source = TARGET if CONTROLS[name].fresh else TICKET.theta_0
     mask, values = leaves(moved.mask), leaves(moved.variables.params)
     for leaf, value in leaves(source.params).items():
         if leaf not in PRUNABLE:
             np.testing.assert_array_equal(values[leaf], value)
             assert mask[leaf].all()
-        elif name in FRESH:
+        elif CONTROLS[name].fresh:
             np.testing.assert_array_equal(values[leaf], value)
     assert_trees_equal(moved.variables.stats, source.stats)
 
@@ -207,12 +205,6 @@ def test_a_ticket_that_does_not_fit_is_refused_by_the_name_of_the_leaf(change, l
     _ = change(fresh)
     with pytest.raises(ValueError, match=f"leaf '{leaf}' is .* in the ticket and .* in the net"):
         check_fits(TICKET, fresh, new_head=())
-
-
-def test_dead_layers_are_named():
-    empty = {**MASK, "dense_0": jax.tree.map(jnp.zeros_like, MASK["dense_0"])}
-    assert dead_layers(MASK, PRUNABLE) == []
-    assert dead_layers(empty, PRUNABLE) == ["dense_0/kernel"]
 
 
 def test_arms_are_known_by_name():

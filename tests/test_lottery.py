@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from ltjax import lottery, masks, models, population, pruning, results, trees
-from ltjax.arms import CONTROLS, FRESH, STARTS
+from ltjax.arms import CONTROLS, STARTS
 from ltjax.population import Trainer
 from tests import toys
 from tests.conftest import assert_trees_equal, trees_differ
@@ -333,7 +333,11 @@ def test_controls_of_values_that_are_not_known_leave_no_record(levels):
     (records,) = lottery.transfer(
         [dense], NET, TARGET, HOW, key=KEY, arms=arms, base="theta_S", trainer=TRAINER
     )
-    assert {r.arm for r in records} == {"theta_0", "theta_k", *FRESH}
+    assert {r.arm for r in records} == {
+        "theta_0",
+        "theta_k",
+        *(n for n, c in CONTROLS.items() if c.fresh),
+    }
 
 
 @pytest.mark.parametrize(

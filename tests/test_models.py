@@ -16,6 +16,7 @@ from ltjax.types import Variables
 
 TINY = {"conv6": (8, 8, 1)}  # Three pools need eight pixels.
 NAMES = [*models.MODELS, "mlp-6-5"]
+FAST = {"xla_backend_optimization_level": 0}  # To compile, where the time goes.
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 
 
@@ -61,11 +62,12 @@ def test_published_counts_of_weights(name, shape, settings, weights, parameters)
 
 
 @functools.cache
-def run(name):
+def everything(name):
     """All that a network computes, as one program."""
-    network = tiny(name)
+    # XLA's convolutions compile faster; the small networks have the own ones.
+    network = tiny(name, conv="auto" if name.endswith("tiny") else "xla")
 
-    def everything(key, x):
+    def compute(key, x):
         variables = network.init(key)
 
         def loss(params):
@@ -75,13 +77,12 @@ def run(name):
         grads, trained = jax.grad(loss, has_aux=True)(variables.params)
         return variables, grads, trained, network.apply(variables, x, train=False)
 
-    fast = {"xla_backend_optimization_level": 0}  # To compile, where the time goes.
-    return jax.jit(everything, compiler_options=fast)(jax.random.key(0), images(network))
+    return jax.jit(compute, compiler_options=FAST)(jax.random.key(0), images(network))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_runs_forward_and_back(name):
-    variables, grads, (logits, stats), (evaluated, _) = run(name)
+    variables, grads, (logits, stats), (evaluated, _) = everything(name)
     for array in (logits, evaluated):
         assert array.shape == (4, 3)
         assert array.dtype == jnp.float32
@@ -94,7 +95,7 @@ def test_every_model_runs_forward_and_back(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_running_statistics_move_in_training_only(name):
-    variables, _, (logits, moved), (evaluated, still) = run(name)
+    variables, _, (logits, moved), (evaluated, still) = everything(name)
     jax.tree.map(np.testing.assert_array_equal, still, variables.stats)
     for before, after in zip(jax.tree.leaves(variables.stats), jax.tree.leaves(moved), strict=True):
         assert np.any(before != after)
@@ -144,8 +145,7 @@ def test_formulations_of_convolutions_agree(name):
 
         return jax.grad(loss)(variables.params)
 
-    fast = {"xla_backend_optimization_level": 0}
-    own, xla = jax.jit(lambda: [gradient(f) for f in ("own", "xla")], compiler_options=fast)()
+    own, xla = jax.jit(lambda: [gradient(f) for f in ("own", "xla")], compiler_options=FAST)()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), own, xla)
 
 
@@ -153,19 +153,19 @@ def test_a_network_is_traced_once_for_all_weights():
     traced = []
     network = tiny("resnet-tiny")
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=FAST)
     def run(variables, x):
         traced.append(x.shape)
         return network.apply(variables, x, train=True)
 
-    first, second = (network.init(jax.random.key(seed)) for seed in (0, 1))
-    _, stats = run(first, images(network))
-    run(Variables(second.params, stats), images(network))
+    first, _, (_, stats), _ = everything("resnet-tiny")
+    run(first, images(network))
+    run(Variables(jax.tree.map(jnp.negative, first.params), stats), images(network))
     assert len(traced) == 1
 
 
 def test_equal_keys_draw_equal_weights():
-    network = tiny("resnet-tiny")
+    network = tiny("conv-tiny")
     a, b, c = (network.init(jax.random.key(seed)).params for seed in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, a, b)
     assert (np.asarray(a["conv_0"]["kernel"]) != np.asarray(c["conv_0"]["kernel"])).any()
@@ -203,8 +203,11 @@ def test_every_initialization_is_tested_above():
     ("name", "default"), [("mlp-9", "glorot_normal"), ("resnet-tiny", "he_normal")]
 )
 def test_each_model_has_a_default_initialization(name, default):
-    draws = [tiny(name, init=i).init(jax.random.key(0)).params for i in ("", default)]
-    jax.tree.map(np.testing.assert_array_equal, *draws)
+    def draws(key):
+        return [tiny(name, init=init).init(key).params for init in ("", default)]
+
+    ours, named = jax.jit(draws, compiler_options=FAST)(jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, ours, named)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 3)])
@@ -242,10 +245,10 @@ def test_batch_normalization_is_that_of_flax():
 
         return jax.grad(loss, argnums=(0, 1), has_aux=True)(variables["params"], x)
 
-    def everything(f):
+    def results(f):
         return f(variables, x, False)[0], f(variables, x, True), gradients(f)
 
-    a, b = jax.jit(lambda: [everything(f) for f in (ours, theirs)])()
+    a, b = jax.jit(lambda: [results(f) for f in (ours, theirs)])()
     jax.tree.map(lambda p, q: np.testing.assert_allclose(p, q, rtol=1e-4, atol=1e-5), a, b)
 
 

@@ -89,6 +89,17 @@ def test_going_on_from_any_leg_ends_with_the_same_bits(at):
     assert rest.steps == whole.steps
 
 
+def test_going_on_with_another_number_of_devices_keeps_the_bits():
+    _, _, on_device = world("mlp-8")
+    crowd, saved = toys.members(3), []
+    whole = Trainer(toys.recipe()).train(
+        crowd, on_device, observe=lambda p: saved.append(p.as_tree())
+    )
+    alone = Trainer(toys.recipe(), devices=jax.devices()[:1])
+    rest = alone.train(crowd, on_device, resume=saved[1])
+    assert_trees_equal(*(jax.device_get(t.variables) for t in (rest, whole)))
+
+
 def test_a_member_that_fails_stops_alone():
     _, _, on_device = world("mlp-8")
     trainer = Trainer(toys.recipe())

@@ -191,7 +191,7 @@ def test_one_ticket_is_read_from_a_run(whole):
     assert storage.load(path).meta["level"] == 2
     with pytest.raises(ValueError, match="has levels 0 to 2; got level 3"):
         storage.load(path, level=3)
-    with pytest.raises(ValueError, match="has replicates 0 to 1; got 2"):
+    with pytest.raises(ValueError, match="there are replicates 0 to 1; got 2"):
         storage.load(path, replicate=2)
 
 

@@ -35,6 +35,11 @@ def once(piece: str, compute: Compute) -> tuple[Tree, list[Record]]:
     return compute(None, None)
 
 
+def piece_of(level: int) -> str:
+    """Name of the piece, and of the checkpoint, that holds one level of a search."""
+    return f"source_{level:02d}"
+
+
 class Found(NamedTuple):
     """One level of a search: the tickets of all replicates, stacked.
 
@@ -53,7 +58,14 @@ class Found(NamedTuple):
     without: tuple[str, ...] = ()
 
     def ticket(self, replicate: int = 0, *, meta: dict[str, Any] | None = None) -> Ticket:
-        """The ticket of one replicate."""
+        """The ticket of one replicate.
+
+        Raises:
+          ValueError: where there is no such replicate.
+        """
+        count = population.size(self.mask)
+        if not 0 <= replicate < count:
+            raise ValueError(f"there are replicates 0 to {count - 1}; got {replicate}")
         pick = lambda tree: population.member(tree, replicate)  # noqa: E731
         return Ticket(
             mask=pick(self.mask),

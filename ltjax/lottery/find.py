@@ -20,6 +20,7 @@ from ltjax.lottery.common import (
     fold,
     keys_for,
     once,
+    piece_of,
     records_of,
     splits,
     trainer_of,
@@ -248,7 +249,7 @@ class _Work:
             )
             return jax.device_get(tree), made
 
-        tree, made = self.keep(f"source_{number:02d}", compute)
+        tree, made = self.keep(piece_of(number), compute)
         opt_state = None
         if self.carry_optimizer:
             like = jax.eval_shape(self.trainer.optimizer_states, members)

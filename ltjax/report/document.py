@@ -62,7 +62,7 @@ def page(
             blocks.details("Every number by arm", blocks.full(there)),
             blocks.details("Density of each layer (%)", blocks.layer_table(there)),
         ]
-    everything = [*notes, *analysis.failures(records)]
+    everything = [*notes, *analysis.failures(records), *analysis.cut_layers(records)]
     if everything:
         parts += ["<h2>Notes</h2>", blocks.bullets(everything)]
     parts += [
