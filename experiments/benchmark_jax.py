@@ -24,7 +24,6 @@ from ltjax.lottery import common
 from ltjax.models import Network
 from ltjax.population import Partial
 from ltjax.train import Member
-from ltjax.types import Key
 
 CLASSES = 10
 EVALUATED = 1000
@@ -62,21 +61,18 @@ def dataset(work: Work) -> data.Dataset:
 
 def members(work: Work, net: Network) -> Member:
     """Freshly drawn networks, each with a random mask and an order of its own."""
+    rng = np.random.default_rng(0)
 
-    def one(key: Key) -> Member:
-        init_key, order_key, mask_key = jax.random.split(key, 3)
-        start = net.init(init_key)
+    def live(leaf: jax.Array) -> jax.Array:
+        mask = rng.random(leaf.shape) < work.density
+        return jnp.asarray(mask | (leaf.ndim == 2))  # Biases and normalization, with members.
 
-        def live(leaf: jax.Array) -> jax.Array:
-            if leaf.ndim == 1:
-                return jnp.ones(leaf.shape, bool)
-            return jax.random.bernoulli(mask_key, work.density, leaf.shape)
-
-        mask = jax.tree.map(live, start.params)
-        rows = jnp.arange(work.images)
-        return Member(order_key, start, mask, rows, rows[:0], jnp.int32(0))
-
-    return jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), work.members))
+    init_keys, order_keys = jax.random.split(jax.random.key(0), (2, work.members))
+    start = jax.vmap(net.init)(init_keys)
+    rows = jnp.tile(jnp.arange(work.images), (work.members, 1))
+    offsets = jnp.zeros(work.members, jnp.int32)
+    mask = jax.tree.map(live, start.params)
+    return Member(order_keys, start, mask, rows, rows[:, :0], offsets)
 
 
 def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, float]]]:
@@ -104,7 +100,7 @@ def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, flo
         times, start = [train()], time.perf_counter()
         while time.perf_counter() - start < seconds - times[0].sum():
             times.append(train())
-        first, short, long = np.mean(times, axis=0)
+        first, short, long = np.median(times, axis=0)
         step = (long - short) / (work.steps - 2)
         evaluation = max(short - step, 0.0) / EVALUATED
         scale = 1 / work.members

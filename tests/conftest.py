@@ -5,11 +5,13 @@ import os
 import shutil
 import tempfile
 
-# Many tests, and the processes that they start, compile the same programs.
-_CACHE = tempfile.mkdtemp(prefix="ltjax-tests-")
-_ = atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+# Many tests, and the processes that they start, compile the same programs: one cache for all of
+# them, made by the process that starts the workers.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _CACHE = tempfile.mkdtemp(prefix="ltjax-tests-")
+    _ = atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,6 @@ import numpy as np
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)
-jax.config.update("jax_numpy_rank_promotion", "allow")
 
 
 @pytest.fixture

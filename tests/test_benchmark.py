@@ -14,7 +14,7 @@ from experiments import settings as settings_
 from experiments.benchmark import Benchmark
 from experiments.benchmark_work import WORKS
 
-TINY = dataclasses.replace(WORKS["mlp-tiny"], steps=2000)
+TINY = dataclasses.replace(WORKS["mlp-tiny"], steps=20000)
 
 
 @pytest.mark.parametrize("name", WORKS)
@@ -70,6 +70,7 @@ def test_pytorch_learns_and_holds_its_zeros(name):
 
     work = dataclasses.replace(WORKS[name], images=2 * WORKS[name].batch_size, density=0.5)
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # Several threads wait for each other, long on a busy machine.
     net = benchmark_torch.network(work)
     run = benchmark_torch.steps(work, net)
     losses = [float(next(run)) for _ in range(60)]

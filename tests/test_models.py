@@ -67,17 +67,25 @@ def everything(name):
     # XLA's convolutions compile faster; the small networks have the own ones.
     network = tiny(name, conv="auto" if name.endswith("tiny") else "xla")
 
-    def compute(key, x):
-        variables = network.init(key)
+    rng = np.random.default_rng(0)  # NumPy: compiling the networks' own draws takes seconds.
 
+    def draw(leaf):
+        if len(leaf.shape) == 1:
+            return jnp.asarray(rng.uniform(0.1, 0.9, leaf.shape), leaf.dtype)
+        sd = math.sqrt(2 / math.prod(leaf.shape[:-1]))
+        return jnp.asarray(rng.normal(scale=sd, size=leaf.shape), leaf.dtype)
+
+    variables = jax.tree.map(draw, network.shapes())
+
+    def compute(variables, x):
         def loss(params):
             logits, stats = network.apply(Variables(params, variables.stats), x, train=True)
             return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - logits[:, 0]), (logits, stats)
 
         grads, trained = jax.grad(loss, has_aux=True)(variables.params)
-        return variables, grads, trained, network.apply(variables, x, train=False)
+        return grads, trained, network.apply(variables, x, train=False)
 
-    return jax.jit(compute, compiler_options=FAST)(jax.random.key(0), images(network))
+    return variables, *jax.jit(compute, compiler_options=FAST)(variables, images(network))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -133,6 +141,24 @@ def test_names_of_a_residual_network():
     }
 
 
+def test_each_stage_of_a_residual_network_halves_the_image():
+    module = models.MODELS["resnet20"].build(
+        classes=10, kernel_init=inits.parse("he_normal"), padding="SAME", formulation="xla"
+    )
+
+    def activations(key, x):
+        variables = module.init(key, x, train=False)
+        _, seen = module.apply(variables, x, train=False, capture_intermediates=True)
+        return seen["intermediates"]
+
+    seen = jax.eval_shape(activations, jax.random.key(0), jnp.zeros((2, *CIFAR)))
+    assert [seen[f"block_{stage}_2"]["__call__"][0].shape for stage in (1, 2, 3)] == [
+        (2, 32, 32, 16),
+        (2, 16, 16, 32),
+        (2, 8, 8, 64),
+    ]
+
+
 @pytest.mark.parametrize("name", ["conv-tiny", "resnet-tiny"])
 def test_formulations_of_convolutions_agree(name):
     def gradient(formulation):
@@ -166,7 +192,8 @@ def test_a_network_is_traced_once_for_all_weights():
 
 def test_equal_keys_draw_equal_weights():
     network = tiny("conv-tiny")
-    a, b, c = (network.init(jax.random.key(seed)).params for seed in (0, 0, 1))
+    draw = jax.jit(network.init, compiler_options=FAST)
+    a, b, c = (draw(jax.random.key(seed)).params for seed in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, a, b)
     assert (np.asarray(a["conv_0"]["kernel"]) != np.asarray(c["conv_0"]["kernel"])).any()
 
@@ -204,10 +231,15 @@ def test_every_initialization_is_tested_above():
 )
 def test_each_model_has_a_default_initialization(name, default):
     def draws(key):
-        return [tiny(name, init=init).init(key).params for init in ("", default)]
+        return [tiny(name, init=init).init(key) for init in ("", default)]
 
     ours, named = jax.jit(draws, compiler_options=FAST)(jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, ours, named)
+    for leaf, values in zip(trees.names(ours), jax.tree.leaves(ours), strict=True):
+        if leaf.endswith(("/bias", "/mean")):
+            assert not np.any(values), leaf
+        if leaf.endswith(("/scale", "/var")):
+            np.testing.assert_array_equal(values, 1)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 3)])
@@ -215,7 +247,7 @@ def test_pooling_is_the_pooling_of_flax(size):
     x = jax.random.normal(jax.random.key(0), (2, *size, 3))
     pools = (nets.max_pool, lambda x: nn.max_pool(x, (2, 2), (2, 2)))
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=FAST)
     def both(x):
         return [(p(x), jax.grad(lambda x, p=p: jnp.sum(p(x) ** 3))(x)) for p in pools]
 
@@ -248,7 +280,7 @@ def test_batch_normalization_is_that_of_flax():
     def results(f):
         return f(variables, x, False)[0], f(variables, x, True), gradients(f)
 
-    a, b = jax.jit(lambda: [results(f) for f in (ours, theirs)])()
+    a, b = jax.jit(lambda: [results(f) for f in (ours, theirs)], compiler_options=FAST)()
     jax.tree.map(lambda p, q: np.testing.assert_allclose(p, q, rtol=1e-4, atol=1e-5), a, b)
 
 

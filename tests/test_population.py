@@ -10,11 +10,11 @@ from ltjax.population import Trainer
 from tests import toys
 from tests.conftest import assert_trees_equal
 
-TINY = [name for name in models.MODELS if name.endswith("-tiny")] + ["mlp-8"]
+TINY = [name for name in models.MODELS if name.endswith("-tiny")]
 
 
 def world(model):
-    shape = (4, 4, 1) if model.startswith("mlp") else (8, 8, 3)
+    shape = (4, 4, 1) if "conv" not in model and "resnet" not in model else (8, 8, 3)
     network, dataset = toys.net(model, shape=shape), toys.blobs(shape=shape)
     return network, dataset, lottery.device_data(dataset)
 
