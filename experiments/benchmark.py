@@ -278,14 +278,12 @@ def run(settings: Benchmark) -> list[dict[str, Any]]:
     return found
 
 
-_SETTINGS = config.define_flags(Benchmark)
-
-
-def main() -> int:
-    """Parses the flags and runs."""
-    _ = run(_SETTINGS())
+def main(settings: Benchmark) -> int:
+    """Runs, and returns the exit code."""
+    _ = run(settings)
     return 0
 
 
 if __name__ == "__main__":
-    config.run(main)
+    _SETTINGS = config.define_flags(Benchmark)
+    config.run(lambda: main(_SETTINGS()))

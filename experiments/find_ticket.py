@@ -16,12 +16,9 @@ from experiments import settings as settings_
 from experiments.settings import PRESETS, FindTicket
 from ltjax import config
 
-_SETTINGS = config.define_flags(FindTicket, presets=PRESETS)
 
-
-def main() -> int:
-    """Parses the flags and runs."""
-    settings = _SETTINGS()
+def main(settings: FindTicket) -> int:
+    """Runs, and returns the exit code."""
     settings_.use_devices(settings)
     if settings.dry_run:
         _ = search.print_plan(settings)
@@ -31,4 +28,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    config.run(main)
+    _SETTINGS = config.define_flags(FindTicket, presets=PRESETS)
+    config.run(lambda: main(_SETTINGS()))

@@ -80,8 +80,6 @@ PRESETS = {
         "levels": 12,
     },
 }
-_SETTINGS = config.define_flags(TransferTicket, presets=PRESETS)
-
 _ON_TARGET = (
     *("normalize", "augment", "optimizer", "learning_rate", "schedule", "milestones", "warmup"),
     *("momentum", "nesterov", "weight_decay", "decay", "batch_size", "length", "evaluate_every"),
@@ -168,9 +166,8 @@ def open_run(settings: TransferTicket) -> RunDir:
     return running.run_dir(settings, prefix=name)
 
 
-def main() -> int:
-    """Parses the flags and runs."""
-    settings = _SETTINGS()
+def main(settings: TransferTicket) -> int:
+    """Runs, and returns the exit code."""
     settings_.use_devices(settings)
     run = open_run(settings)
     if run.finished and not settings.dry_run:
@@ -295,4 +292,5 @@ def _notes(source: Dataset, moved: Dataset, net: Network, source_net: Network) -
 
 
 if __name__ == "__main__":
-    config.run(main)
+    _SETTINGS = config.define_flags(TransferTicket, presets=PRESETS)
+    config.run(lambda: main(_SETTINGS()))

@@ -278,12 +278,14 @@ def readme_commands():
     return re.findall(r"python -m experiments\.(\w+)([^\n|&`]*)", joined)
 
 
-@pytest.mark.parametrize("flags", {f for b, f in readme_commands() if b == "find_ticket"})
+@pytest.mark.parametrize("flags", sorted({f for b, f in readme_commands() if b == "find_ticket"}))
 def test_every_find_command_of_the_readme_parses(flags):
     assert parsed(FindTicket, PRESETS, flags)
 
 
-@pytest.mark.parametrize("flags", {f for b, f in readme_commands() if b == "transfer_ticket"})
+@pytest.mark.parametrize(
+    "flags", sorted({f for b, f in readme_commands() if b == "transfer_ticket"})
+)
 def test_every_transfer_command_of_the_readme_parses(flags):
     assert parsed(TransferTicket, transfer_ticket.PRESETS, flags)
 
