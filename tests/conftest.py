@@ -5,13 +5,12 @@ import os
 import shutil
 import tempfile
 
-# Many tests, and the processes that they start, compile the same programs: one cache for all of
-# them, made by the process that starts the workers.
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    _CACHE = tempfile.mkdtemp(prefix="ltjax-tests-")
-    _ = atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+# Many tests, and the processes that they start one after the other, compile the same programs.
+# Each worker has a cache of its own: an entry that another one is writing reads as corrupt.
+_CACHE = tempfile.mkdtemp(prefix="ltjax-tests-")
+_ = atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import jax.numpy as jnp
