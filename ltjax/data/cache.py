@@ -59,7 +59,8 @@ def _write(path: pathlib.Path, arrays: Arrays) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
-            np.savez(file, **arrays)
+            # NumPy before 2.2 would take allow_pickle=False for an array of that name.
+            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
