@@ -8,7 +8,7 @@ on for `--levels` rounds (Frankle & Carbin); every choice in this is a flag. Pri
 star marks a winning ticket: mean accuracy at least the dense mean, best evaluation no later) and
 writes settings, records, tickets, figures and report.html to a directory named by the settings.
 A killed run goes on with the same command; a finished one answers at once. `--dry_run` prints
-the plan. The default takes half a minute on two cores.
+the plan. The default takes under a minute on two cores.
 """
 
 from experiments import running, search

@@ -5,13 +5,12 @@ import os
 import pathlib
 from typing import Any
 
-from ltjax import checkpoints, portable, tickets
+from ltjax import checkpoints, portable, tickets, trees
+from ltjax.arms import STARTS
 from ltjax.lottery.common import Found, piece_of
 from ltjax.rundir import RunDir
 from ltjax.tickets import Ticket
 from ltjax.types import Variables
-
-_THETAS = ("theta_0", "theta_k", "theta_S")
 
 
 def save(ticket: Ticket, path: str | os.PathLike[str]) -> None:
@@ -123,8 +122,8 @@ def export(
       ValueError: an unknown start point.
     """
     for name in values:
-        if name not in _THETAS:
-            raise ValueError(f"no start point {name!r}; there are: {', '.join(_THETAS)}")
+        if name not in STARTS:
+            raise ValueError(trees.unknown(name, STARTS, "start point"))
     written = {}
     for name in values:
         params, stats = getattr(ticket, name)
