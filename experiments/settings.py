@@ -224,7 +224,7 @@ def recipe(
         augment=None if settings.augment == "none" else augment,
         frozen=frozen,
         frozen_statistics=frozen_statistics,
-        block=250 if _has_convolutions(net) else 1000,
+        block=250 if _has_convolutions(net) else 500,
     )
 
 

@@ -43,7 +43,7 @@ class Row:
       kept: kept prunable weights; the rounded mean, should replicates differ.
       prunable: prunable weights.
       total: all parameters.
-      n: replicates in the means.
+      n: trainings in the means: replicates, each with its repeats.
       failed: replicates left out.
       accuracy: mean test accuracy at the best evaluation, in [0, 1].
       accuracy_sd: its standard deviation.
@@ -51,7 +51,8 @@ class Row:
       final_accuracy_sd: its standard deviation.
       best_step: mean step of the best evaluation.
       best_step_sd: its standard deviation.
-      accuracies: test accuracy at the best evaluation by replicate, without the failed ones.
+      accuracies: test accuracy at the best evaluation by replicate, without the failed ones; the
+        mean over its repeats.
       layers: mean kept and number of prunable weights by layer.
     """
 
@@ -129,15 +130,16 @@ def summarize(records: Iterable[Record]) -> list[Row]:
     Raises:
       ValueError: where a replicate has two records of the same phase, arm and level.
     """
-    groups: dict[tuple[str, str, int], dict[int, Record]] = {}
+    groups: dict[tuple[str, str, int], dict[tuple[int, int], Record]] = {}
     for record in records:
         group = groups.setdefault((record.phase, record.arm, record.level), {})
-        if record.replicate in group:
+        drawn = (record.replicate, record.repeat)
+        if drawn in group:
             raise ValueError(
                 f"replicate {record.replicate} of {record.arm!r} ({record.phase}) has two records "
                 f"at level {record.level}; remove one of them from the records"
             )
-        group[record.replicate] = record
+        group[drawn] = record
     rows = [_row(list(group.values())) for group in groups.values()]
     at_phase = {name: i for i, name in enumerate(phases(rows))}
     at_arm = {name: i for i, name in enumerate(arms(rows))}
@@ -223,7 +225,8 @@ def mean_curve(records: Iterable[Record]) -> tuple[list[int], list[float]]:
 def failures(records: Iterable[Record]) -> list[str]:
     """One sentence for each training that failed."""
     return [
-        f"{r.phase}, {r.arm}, replicate {r.replicate}, level {r.level}: "
+        f"{r.phase}, {r.arm}, replicate {r.replicate}{f', draw {r.repeat}' if r.repeat else ''}, "
+        f"level {r.level}: "
         + ("no result" if r.failed_step is None else f"loss not finite at step {r.failed_step}")
         for r in records
         if has_failed(r)
@@ -267,7 +270,10 @@ def _row(group: Sequence[Record]) -> Row:
         final_accuracy_sd=final_sd,
         best_step=best_step,
         best_step_sd=best_step_sd,
-        accuracies={r.replicate: r.accuracy for r in good},
+        accuracies={
+            i: statistics.fmean([r.accuracy for r in good if r.replicate == i])
+            for i in sorted({r.replicate for r in good})
+        },
         layers={
             name: (statistics.fmean([r.layers[name][0] for r in group]), size)
             for name, (_, size) in first.layers.items()

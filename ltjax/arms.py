@@ -30,10 +30,12 @@ class Control(NamedTuple):
     Attributes:
       fresh: all its values are drawn afresh; else they are those of a start point.
       move: (key, values, mask, prunable) -> (values, mask).
+      hidden: only the hidden layers are moved; the output layer stays.
     """
 
     fresh: bool
     move: Callable[[Key, Params, Mask, Collection[str]], tuple[Params, Mask]]
+    hidden: bool = False
 
 
 def stay(key: Key, values: Params, mask: Mask, prunable: Collection[str]) -> tuple[Params, Mask]:
@@ -67,8 +69,9 @@ def move_mask_across(
 CONTROLS: Mapping[str, Control] = {
     # Fresh values on the same mask: 004's control 1; 000, Table III; 001's random.
     "redrawn": Control(fresh=True, move=stay),
-    # 004's control 2.
     "shuffled_pairs": Control(fresh=False, move=move_pairs),
+    # 004's control 2 (reading 4.10).
+    "shuffled_hidden": Control(fresh=False, move=move_pairs, hidden=True),
     "shuffled_mask": Control(fresh=False, move=move_mask_within),
     # 003's random ticket.
     "shuffled_globally": Control(fresh=True, move=move_mask_across),
@@ -101,6 +104,7 @@ def arm(
     *,
     new_head: Collection[str] = (),
     base: str = "theta_0",
+    head: str = "head",
 ) -> Arm:
     """The start of one training on the target.
 
@@ -112,6 +116,7 @@ def arm(
       new_head: names of the parameters that are taken from `fresh`, unpruned, in every arm.
       base: the start point whose values a control keeps. (theta_S holds zeros at pruned
         places, so `shuffled_mask` makes sense from theta_0 and theta_k only.)
+      head: name of the output module, which a control of the hidden layers leaves alone.
     """
     kept = [n for n in trees.names(ticket.mask) if n not in new_head]
     prunable = [n for n in ticket.prunable if n in kept]
@@ -119,6 +124,8 @@ def arm(
     values: Variables = fresh if source is None else getattr(ticket, source)
     params, mask = _fill(values.params, fresh.params, kept), _fill_mask(ticket.mask, fresh, kept)
     if name in CONTROLS:
+        if CONTROLS[name].hidden:
+            prunable = [n for n in prunable if f"/{head}/" not in f"/{n}"]
         params, mask = CONTROLS[name].move(key, params, mask, prunable)
     return Arm(Variables(params, values.stats), mask)
 

@@ -221,8 +221,15 @@ def _number(part: str, text: str) -> float:
     return number
 
 
-def run(main: Callable[[], int | None]) -> None:
+def run(
+    main: Callable[[], int | None] | Callable[[Sequence[str]], int | None],
+    *,
+    arguments: str = "",
+) -> None:
     """Runs a binary: parses the flags, calls `main`, exits with what it returns.
+
+    With `arguments` (what they are, for messages) the binary needs at least one argument beside
+    its flags, and `main` takes them.
 
     A bad flag, a ValueError and an OSError become one line on standard error and exit code 2;
     LTJAX_DEBUG=1 in the environment shows the traceback too. Any other exception is a fault of
@@ -230,12 +237,15 @@ def run(main: Callable[[], int | None]) -> None:
     """
 
     def guarded(argv: Sequence[str]) -> int | None:
-        if len(argv) > 1:
+        given = list(argv[1:])
+        if arguments and not given:
+            _fail(f"give {arguments} (--help says more)")
+        if given and not arguments:
             _fail(f"unexpected argument {argv[1]!r}; settings are flags, as --name=value")
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # Orbax logs 50 lines a checkpoint.
         try:
-            return main()
+            return cast(Callable[..., int | None], main)(*([given] if arguments else []))
         except (ValueError, OSError) as error:
             if os.environ.get("LTJAX_DEBUG") == "1":
                 raise

@@ -5,6 +5,8 @@ state is saved every `every` seconds, after a leg, so that a killed run goes on 
 the same bits.
 """
 
+from collections.abc import Callable
+import dataclasses
 import time
 
 import jax
@@ -23,26 +25,39 @@ class DiskKeeper:
 
     Args:
       run: a created (locked) run directory.
-      progress: counts steps of populations; every piece counts `steps`.
-      steps: steps of a full piece.
+      progress: counts steps of populations; every piece counts its steps times its weight.
+      steps: steps of a full piece, or of the piece of a name.
+      weight: what one step of the piece of a name counts.
       every: seconds between two saves of the state of an unfinished piece.
     """
 
-    def __init__(self, run: RunDir, progress: Progress, *, steps: int, every: float = 60.0) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        progress: Progress,
+        *,
+        steps: int | Callable[[str], int],
+        weight: Callable[[str], int] = lambda piece: 1,
+        every: float = 60.0,
+    ) -> None:
         self._run, self._progress = run, progress
-        self._steps, self._every = steps, every
+        self._steps = steps if callable(steps) else lambda piece: steps
+        self._weight, self._every = weight, every
         self.pieces: list[str] = []
 
     def __call__(self, piece: str, compute: Compute) -> tuple[Tree, list[Record]]:
         """Reads a finished piece; computes any other, from its last saved state on."""
         self.pieces.append(piece)
+        steps, weight = self._steps(piece), self._weight(piece)
         if self._run.piece_done(piece):
-            self._progress.skip(self._steps)
+            self._progress.skip(steps * weight)
             return self._read(piece), self._run.read_piece(piece)
         resume = self._partial(piece)
         begun = 0 if resume is None else int(resume["step"])
-        self._progress.skip(begun)
-        tree, records = compute(resume, self._observer(piece, begun))
+        self._progress.skip(begun * weight)
+        shown = _Shown(begun)
+        tree, records = compute(resume, self._observer(piece, shown, steps, weight))
+        self._progress.advance((steps - shown.step) * weight)  # Of what stopped before its end.
         if jax.tree.leaves(tree):
             checkpoints.save(self._run.ticket(piece), tree, meta={"piece": piece})
         self._run.finish_piece(piece, records)
@@ -57,16 +72,23 @@ class DiskKeeper:
         path = self._run.partial_state(piece)
         return checkpoints.load(path)[0] if checkpoints.exists(path) else None
 
-    def _observer(self, piece: str, begun: int) -> Observer:
-        shown, saved = begun, time.monotonic()
+    def _observer(self, piece: str, shown: "_Shown", steps: int, weight: int) -> Observer:
+        saved = time.monotonic()
 
         def observe(partial: Partial) -> None:
-            nonlocal shown, saved
-            self._progress.advance(partial.step - shown, note=piece)
-            shown = partial.step
-            if time.monotonic() - saved >= self._every and partial.step < self._steps:
+            nonlocal saved
+            self._progress.advance((partial.step - shown.step) * weight, note=piece)
+            shown.step = partial.step
+            if time.monotonic() - saved >= self._every and partial.step < steps:
                 path = self._run.partial_state(piece)
                 checkpoints.save(path, partial.as_tree(), meta={"piece": piece})
                 saved = time.monotonic()
 
         return observe
+
+
+@dataclasses.dataclass
+class _Shown:
+    """The step up to which a piece has been counted."""
+
+    step: int

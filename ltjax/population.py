@@ -101,6 +101,10 @@ def unnumbered(leaves: dict[str, Tree], like: Tree) -> Tree:
 
 Observer = Callable[[Partial], None]
 
+Stop = Callable[[list[int], list[Evaluation]], np.ndarray]
+"""(evaluated steps, one report of arrays [members] a step) -> bool [members]: who has done
+enough. A pure function of the reports, so that a resumed training stops where it would have."""
+
 
 class Trainer:
     """Compiles a recipe once and trains populations with it.
@@ -152,6 +156,7 @@ class Trainer:
         opt_state: Tree | None = None,
         resume: Tree | None = None,
         observe: Observer | None = None,
+        stop: Stop | None = None,
     ) -> Trained:
         """Trains all members from step `first` to the end of the recipe.
 
@@ -162,6 +167,7 @@ class Trainer:
           opt_state: optimizer states to go on with, one a member; fresh ones where None.
           resume: `Partial.as_tree` of what `observe` was given in this very training.
           observe: called after every leg, for instance to show progress or to save.
+          stop: asked after every leg which members need not go on.
         """
         count = size(members)
         mesh, laid, states = self.begin(members, opt_state=opt_state)
@@ -175,6 +181,9 @@ class Trainer:
             a, b = marks[max(number - 1, 0)], marks[number]
             states, report = advance(states, laid, data, jnp.int32(a), jnp.int32(b))
             reports.append(jax.device_get(report))
+            if stop is not None:
+                enough = jax.device_put(stop(marks[: number + 1], reports), states.stopped.sharding)
+                states = states._replace(stopped=states.stopped | enough)
             if observe is not None:
                 observe(Partial(states, reports, b, count))
             if bool(np.all(np.asarray(states.stopped))):

@@ -65,7 +65,7 @@ class Progress:
         if self._bar is not None:
             self._safely(self._bar.close)
             return
-        spent = _duration(self._clock() - self._begin)
+        spent = duration(self._clock() - self._begin)
         self._line(f"stopped after {spent}" if kind else f"done in {spent}")
 
     def advance(self, n: int, note: str = "") -> None:
@@ -117,7 +117,7 @@ class Progress:
         parts = [note] if note else []
         if fresh > 0:
             seconds = (self._clock() - self._begin) / fresh * max(self._total - self._done, 0)
-            parts.insert(0, f"{_duration(seconds)} left")
+            parts.insert(0, f"{duration(seconds)} left")
         return ", ".join(parts)
 
     def _line(self, text: str) -> None:
@@ -135,7 +135,7 @@ class Progress:
             return None
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Seconds in words of at most two units: `12 s`, `3 min 5 s`, `2 h 10 min`."""
     whole = round(seconds)
     if whole < 60:

@@ -25,6 +25,7 @@ class Record:
         `theta_k`, `theta_S`, `redrawn`) or a control.
       level: rounds of pruning; 0 is the dense network.
       replicate: number of the replicate, from 0.
+      repeat: number of the draw, from 0, where a control is drawn several times a ticket.
       density: nominal share of the prunable weights that are kept, in [0, 1].
       kept: number of kept prunable weights.
       prunable: number of prunable weights.
@@ -62,6 +63,7 @@ class Record:
     accuracy: float
     final_accuracy: float
     failed_step: int | None = None
+    repeat: int = 0
 
 
 def curve_fields(

@@ -212,18 +212,13 @@ def _steps(
     state: State, member: Member, data: Data, first: jax.Array, last: jax.Array, recipe: Recipe
 ) -> tuple[Variables, Tree, Scalar]:
     order_key, augment_key = jax.random.split(member.key)
-    rows = order.shuffled(
-        order_key,
-        first * recipe.batch_size,
-        count=recipe.every * recipe.batch_size,
-        n=member.train_rows.size,
-    ).reshape(recipe.every, recipe.batch_size)
+    rows = _rows(order_key, first, member.train_rows.size, recipe)
     live = _trainable(member.mask, recipe.frozen)
     optimizer = optax.chain(recipe.optimizer, masks.hold(live))
 
     def step(t: jax.Array, carry: tuple) -> tuple:
         variables, (inner, held), total = carry
-        batch = member.train_rows[rows[t - first]]
+        batch = member.train_rows if rows is None else member.train_rows[rows[t - first]]
         pixels = data.train.images[batch]
         if recipe.augment is not None:
             pixels = recipe.augment(jax.random.fold_in(augment_key, t), pixels)
@@ -241,6 +236,15 @@ def _steps(
     start = (state.variables, (state.opt_state, held), jnp.float32(0))
     variables, (opt_state, _), total = lax.fori_loop(first, last, step, start)
     return variables, opt_state, total / jnp.maximum(last - first, 1)
+
+
+def _rows(key: Key, first: jax.Array, examples: int, recipe: Recipe) -> jax.Array | None:
+    """Numbers of the training rows of each step of a leg; None where a batch is all of them."""
+    if recipe.batch_size == examples:  # Full-batch descent has no order.
+        return None
+    return order.shuffled(
+        key, first * recipe.batch_size, count=recipe.every * recipe.batch_size, n=examples
+    ).reshape(recipe.every, recipe.batch_size)
 
 
 def _trainable(mask: Mask, frozen: frozenset[str]) -> Mask:

@@ -1,6 +1,6 @@
 """What finding and moving tickets share: levels, keepers, keys, splits, checks, records."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 import functools
 from typing import Any, NamedTuple, Protocol
 
@@ -199,13 +199,15 @@ def records_of(
     *,
     phase: str,
     arms: Sequence[str],
-    replicates: Iterable[int],
+    replicates: Sequence[int],
     level: int,
     density: float,
+    repeats: Sequence[int] = (),
 ) -> list[Record]:
-    """The records of a population, one a member."""
+    """The records of a population, one a member; `repeats` are all 0 where left out."""
     made = []
-    for i, (arm, replicate) in enumerate(zip(arms, replicates, strict=True)):
+    numbers = zip(arms, replicates, repeats or [0] * len(arms), strict=True)
+    for i, (arm, replicate, repeat) in enumerate(numbers):
         counted = masks.count(population.member(mask, i), prunable)
         made.append(
             Record(
@@ -213,6 +215,7 @@ def records_of(
                 arm=arm,
                 level=level,
                 replicate=replicate,
+                repeat=repeat,
                 density=density,
                 **counted._asdict(),
                 **curve_fields(

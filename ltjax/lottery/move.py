@@ -16,6 +16,7 @@ from ltjax.lottery.common import (
     Keeper,
     check,
     device_data,
+    fold,
     keys_for,
     once,
     records_of,
@@ -23,11 +24,17 @@ from ltjax.lottery.common import (
     trainer_of,
 )
 from ltjax.models import Network
-from ltjax.population import Observer, Trainer
+from ltjax.population import Observer, Stop, Trainer
 from ltjax.results import Record
 from ltjax.tickets import Ticket
 from ltjax.train import Data, Member, Recipe
 from ltjax.types import Key, Tree, Variables
+
+_PIECES = {"target": "target", "source": "again"}
+"""What the pieces of a phase are called; `source` is taken by the search itself."""
+
+_KEYS = {"target": ("target_order", "target_split"), "source": ("order", "split")}
+"""Purposes of the keys for the order of the examples and for the held-out ones."""
 
 
 def transfer(
@@ -41,13 +48,17 @@ def transfer(
     base: str = "theta_0",
     new_head: bool = False,
     validation: int = 0,
+    repeats: int = 1,
+    phase: str = "target",
+    stop: Stop | None = None,
     trainer: Trainer | None = None,
     keep: Keeper = once,
 ) -> Iterator[list[Record]]:
     """Trains tickets on a target, each level in each arm, all replicates at once.
 
     All arms of a replicate see the same batches; the head that is drawn afresh is the same at
-    all levels and in all arms, the other fresh values of a control are drawn for each level.
+    all levels and in all arms, the other fresh values of a control are drawn for each level and
+    each repeat.
 
     Args:
       levels: what `find` yielded, or `found(ticket)` with `dense_of(...)` before it.
@@ -59,11 +70,15 @@ def transfer(
       base: the start point whose values the controls keep.
       new_head: draw the head afresh, unpruned. Heads of other shapes always are.
       validation: examples held out of the target's training split.
+      repeats: how often each control is drawn and trained; start points are trained once.
+      phase: `target`, or `source` to train again on the data of the search: with its key, its
+        batches and its held-out examples.
+      stop: see `Trainer.train`.
       trainer: a compiled trainer of `recipe`.
       keep: the keeper.
 
     Raises:
-      ValueError: an unknown arm, or a ticket that does not fit the network.
+      ValueError: an unknown arm or phase, no repeats, or a ticket that does not fit the network.
     """
     check(network, dataset, recipe, validation=validation)
     if not arms:
@@ -72,14 +87,22 @@ def transfer(
         _ = arms_.check_arm(name)
     if base not in arms_.STARTS:
         raise ValueError(trees.unknown(base, arms_.STARTS, "start point"))
+    if phase not in _KEYS:
+        raise ValueError(trees.unknown(phase, _KEYS, "phase"))
+    if repeats < 1:
+        raise ValueError(f"repeats is how often a control is drawn, at least 1; got {repeats}")
     work = _Work(
         key=key,
         network=network,
         recipe=recipe,
         trainer=trainer_of(recipe, trainer),
-        arms=tuple(arms),
+        drawn=tuple(
+            (name, i) for name in arms for i in range(repeats if name in arms_.CONTROLS else 1)
+        ),
         base=base,
         validation=validation,
+        phase=phase,
+        stop=stop,
     )
     return _levels(work, levels, dataset, new_head=new_head, keep=keep)
 
@@ -94,7 +117,7 @@ def _levels(
         head = arms_.new_head(ticket, shapes, head=work.network.head, always=new_head)
         arms_.check_fits(ticket, shapes, new_head=head)
         compute = functools.partial(work.train, data, level, head)
-        yield keep(f"target_{level.level:02d}", compute)[1]
+        yield keep(f"{_PIECES[work.phase]}_{level.level:02d}", compute)[1]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,9 +128,12 @@ class _Work:
     network: Network
     recipe: Recipe
     trainer: Trainer
-    arms: tuple[str, ...]
+    drawn: tuple[tuple[str, int], ...]
+    """Arm and number of the draw."""
     base: str
     validation: int
+    phase: str
+    stop: Stop | None
 
     def train(
         self,
@@ -119,35 +145,41 @@ class _Work:
     ) -> tuple[Tree, list[Record]]:
         replicates = population.size(level.mask)
         prunable = tuple(n for n in level.prunable if n not in head)
-        made = _lay_out(self.network.init, self.arms, self.base, prunable, head)(
+        order, split = (keys_for(self.key, p, replicates) for p in _KEYS[self.phase])
+        if self.phase == "source":
+            order = fold(order, 0)
+        made = _lay_out(self.network, self.drawn, self.base, prunable, head)(
             jnp.int32(level.level),
             (level.mask, level.theta_0, level.theta_k, level.theta_S),
             keys_for(self.key, "fresh", replicates),
             keys_for(self.key, "control", replicates),
         )
         rows = splits(
-            keys_for(self.key, "target_split", replicates),
+            split,
             examples=data.train.labels.size,
             validation=self.validation,
         )
-        again = np.tile(np.arange(replicates), len(self.arms))
+        again = np.tile(np.arange(replicates), len(self.drawn))
         members = Member(
-            keys_for(self.key, "target_order", replicates)[again],
+            order[again],
             made.variables,
             made.mask,
             rows[0][again],
             rows[1][again],
             jnp.zeros(len(again), jnp.int32),
         )
-        trained = self.trainer.train(members, data, resume=resume, observe=observe)
+        trained = self.trainer.train(
+            members, data, resume=resume, observe=observe, stop=self.stop
+        )
         records = records_of(
             trained,
             self.recipe,
             jax.device_get(made.mask),
             prunable,
-            phase="target",
-            arms=[name for name in self.arms for _ in range(replicates)],
+            phase=self.phase,
+            arms=[name for name, _ in self.drawn for _ in range(replicates)],
             replicates=[int(i) for i in again],
+            repeats=[repeat for _, repeat in self.drawn for _ in range(replicates)],
             level=level.level,
             density=level.density,
         )
@@ -156,36 +188,42 @@ class _Work:
         ]
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def _lay_out(
-    init: Callable[[Key], Variables],
-    arms: tuple[str, ...],
+    network: Network,
+    drawn: tuple[tuple[str, int], ...],
     base: str,
     prunable: tuple[str, ...],
     head: frozenset[str],
 ) -> Callable[..., arms_.Arm]:
-    """Jitted: (level, mask and thetas, fresh keys, control keys) -> arms [arms * replicates]."""
+    """Jitted: (level, mask and thetas, fresh keys, control keys) -> arms [drawn * replicates]."""
 
     def one(
-        name: str, level: jax.Array, parts: tuple, fresh_key: Key, control_key: Key
+        draw: tuple[str, int], level: jax.Array, parts: tuple, fresh_key: Key, control_key: Key
     ) -> arms_.Arm:
+        name, repeat = draw
         mask, theta_0, theta_k, theta_S = parts
         ticket = Ticket(
             mask=mask, theta_0=theta_0, theta_k=theta_k, theta_S=theta_S, prunable=prunable, meta={}
         )
-        heads, fresh = init(fresh_key), init(jax.random.fold_in(fresh_key, level + 1))
+        values_key = jax.random.fold_in(fresh_key, level + 1)
+        key = jax.random.fold_in(control_key, level)
+        if repeat:  # More repeats leave the first as it is.
+            values_key, key = (jax.random.fold_in(k, repeat) for k in (values_key, key))
+        heads, fresh = network.init(fresh_key), network.init(values_key)
         params = trees.map_with_name(
             lambda n, a, b: b if n in head else a, fresh.params, heads.params
         )
-        key = jax.random.fold_in(control_key, level)
         fresh = Variables(params, fresh.stats)
-        return arms_.arm(name, key, ticket, fresh, new_head=head, base=base)
+        return arms_.arm(
+            name, key, ticket, fresh, new_head=head, base=base, head=network.head
+        )
 
     @jax.jit
     def every_arm(level: jax.Array, parts: tuple, fresh_keys: Key, control_keys: Key) -> arms_.Arm:
         made = [
-            jax.vmap(functools.partial(one, name, level))(parts, fresh_keys, control_keys)
-            for name in arms
+            jax.vmap(functools.partial(one, draw, level))(parts, fresh_keys, control_keys)
+            for draw in drawn
         ]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *made)
 

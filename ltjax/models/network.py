@@ -111,6 +111,24 @@ def from_flax(
     return network._replace(classes=_check(network, takes_train=takes_train, asked=classes))
 
 
+def sigmoid(network: Network) -> Network:
+    """A network of one logit z as a network of two classes, with logits (0, z).
+
+    Its softmax is the sigmoid of z, and its cross-entropy that of one sigmoid unit.
+
+    Raises:
+      ValueError: where the network has another number of logits.
+    """
+    if network.classes != 1:
+        raise ValueError(f"a sigmoid output has one logit; {network.name} has {network.classes}")
+
+    def apply(variables: Variables, images: Images, *, train: bool) -> tuple[Logits, Stats]:
+        logit, stats = network.apply(variables, images, train=train)
+        return jnp.concatenate([jnp.zeros_like(logit), logit], axis=-1), stats
+
+    return network._replace(apply=apply, classes=2)
+
+
 def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"input_shape is (height, width, channels), each at least 1; got {shape}")

@@ -37,7 +37,7 @@ def details(head: str, inner: str) -> str:
 def pairs(mapping: Mapping[str, Any]) -> str:
     """Names and values as a table of two columns."""
     body = "\n".join(
-        f'<tr><th scope="row">{html.escape(str(name))}</th>{_cell(_plain(value))}</tr>'
+        f'<tr><th scope="row">{html.escape(str(name))}</th>{cell(_plain(value))}</tr>'
         for name, value in mapping.items()
     )
     return f'<table class="pairs">\n<tbody>\n{body}\n</tbody>\n</table>'
@@ -52,11 +52,11 @@ def results(rows: Sequence[Row]) -> str:
     names = analysis.arms(rows)
     over = "".join(f'<th colspan="2" scope="colgroup">{html.escape(a)}</th>' for a in names)
     counts = ["kept"] if one_size(rows) else ["kept", "of prunable", "of total"]
-    head = _heads(["level", "nominal", "achieved", *counts, *["accuracy", "steps"] * len(names)])
+    head = heads(["level", "nominal", "achieved", *counts, *["accuracy", "steps"] * len(names)])
     body = [
         _counts(n.any, len(counts)) + "".join(_result(n, a) for a in names) for n in lines(rows)
     ]
-    return _table(
+    return table(
         "Density and accuracy in percent; steps to the best evaluation. Green and a star: a "
         f"winning ticket. {shared_sizes(rows)}".strip(),
         '<tr><th></th><th colspan="2" scope="colgroup">density</th>'
@@ -67,14 +67,14 @@ def results(rows: Sequence[Row]) -> str:
 
 def full(rows: Sequence[Row]) -> str:
     """One table an arm with everything that a row holds, and the difference to the dense one."""
-    heads = ["level", "achieved", "accuracy", "final accuracy", "steps to best", "replicates"]
-    heads += ["failed", "difference to dense", "95 % interval", "pairs"]
+    names = ["level", "achieved", "accuracy", "final accuracy", "steps to best", "replicates"]
+    names += ["failed", "difference to dense", "95 % interval", "pairs"]
     tables = []
     for arm in analysis.arms(rows):
         verdicts = {v.row.level: v for v in analysis.winning(rows, arm)}
         body = [_numbers(r, verdicts.get(r.level)) for r in rows if r.arm == arm]
         tables.append(f"<h3>{html.escape(arm)}</h3>")
-        tables.append(_table("", f"<tr>{_heads(heads)}</tr>", body))
+        tables.append(table("", f"<tr>{heads(names)}</tr>", body))
     return "\n".join(tables)
 
 
@@ -87,16 +87,16 @@ def layer_table(rows: Sequence[Row]) -> str:
         for row in group:
             densities = row.layer_densities
             shares = [words.percent(densities.get(name, math.nan)) for name in row.layers]
-            body.append("".join(map(_cell, [str(row.level), words.percent(row.achieved), *shares])))
+            body.append("".join(map(cell, [str(row.level), words.percent(row.achieved), *shares])))
         tables.append(f"<h3>{html.escape(title)}</h3>")
-        tables.append(_table("", f"<tr>{_heads(['level', 'all', *sizes])}</tr>", body))
+        tables.append(table("", f"<tr>{heads(['level', 'all', *sizes])}</tr>", body))
     return "\n".join(tables)
 
 
 def _counts(row: Row, columns: int) -> str:
     densities = [words.percent(row.density), words.percent(row.achieved)]
     counts = [words.count(n) for n in (row.kept, row.prunable, row.total)[:columns]]
-    return "".join(map(_cell, [str(row.level), *densities, *counts]))
+    return "".join(map(cell, [str(row.level), *densities, *counts]))
 
 
 def _result(line: Line, arm: str) -> str:
@@ -138,15 +138,24 @@ def _spread(mean: float, sd: float) -> str:
     return f'{words.percent(mean)} <span class="sd">\N{PLUS-MINUS SIGN} {100 * sd:.2f}</span>'
 
 
-def _heads(names: Iterable[str]) -> str:
+def heads(names: Iterable[str]) -> str:
+    """Cells of a head row."""
     return "".join(f'<th scope="col">{html.escape(n)}</th>' for n in names)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """A cell of a body row."""
     return f"<td>{html.escape(text)}</td>"
 
 
-def _table(caption: str, head: str, body: Iterable[str]) -> str:
+def table(caption: str, head: str, body: Iterable[str]) -> str:
+    """A table of ready rows; it scrolls sideways where it is too wide.
+
+    Args:
+      caption: plain text, or empty.
+      head: rows of the head, as HTML.
+      body: cells of each row, as HTML.
+    """
     rows = "\n".join(f"<tr>{row}</tr>" for row in body)
     title = f'<p class="caption">{html.escape(caption)}</p>\n' if caption else ""
     return (

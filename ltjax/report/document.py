@@ -73,6 +73,11 @@ def page(
         "<h2>Where it comes from</h2>",
         blocks.pairs(provenance),
     ]
+    return shell(title, parts)
+
+
+def shell(title: str, parts: Sequence[str]) -> str:
+    """A whole page of ready blocks under a headline; `title` is plain text."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -81,16 +86,21 @@ def page(
     )
 
 
+def picture(figure: "Figure", head: str, caption: str = "") -> str:
+    """A figure inside an image element, so that the ids of several do not clash."""
+    code = base64.b64encode(style.svg(figure).encode()).decode()
+    head = html.escape(head)
+    return (
+        f'<figure>\n<img src="data:image/svg+xml;base64,{code}" alt="{head}">\n'
+        f"<figcaption><b>{head}.</b> {html.escape(caption)}</figcaption>\n</figure>"
+    )
+
+
 def _figures(phase: str, pictures: Mapping[str, "Figure"]) -> list[str]:
-    """The figures of one phase, each inside an image element, so that their ids do not clash."""
+    """The figures of one phase."""
     found = []
     for name, caption in _CAPTIONS.items():
         if (figure := pictures.get(f"{phase}_{name}")) is None:
             continue
-        code = base64.b64encode(style.svg(figure).encode()).decode()
-        head = html.escape(f"{_TITLES[name]}, {phase}")
-        found.append(
-            f'<figure>\n<img src="data:image/svg+xml;base64,{code}" alt="{head}">\n'
-            f"<figcaption><b>{head}.</b> {html.escape(caption)}</figcaption>\n</figure>"
-        )
+        found.append(picture(figure, f"{_TITLES[name]}, {phase}", caption))
     return found

@@ -24,6 +24,11 @@ td.win, tbody tr:hover td.win { background: var(--win); }
 table.pairs th, table.pairs td { text-align: left; white-space: normal; vertical-align: top; }
 table.pairs th { font-weight: 500; width: 15rem; }
 table.pairs td { overflow-wrap: anywhere; }
+table.words td { max-width: 24rem; text-align: left; vertical-align: top; white-space: normal; }
+td.agrees { background: var(--win); }
+td.differs { background: #fbe3df; }
+td.not { color: var(--faint); }
+.mark { background: #fff3cd; border-radius: 3px; padding: .35rem .6rem; }
 figure { margin: 1.75rem 0; }
 figure img { display: block; height: auto; max-width: 100%; }
 figcaption, .caption { color: var(--faint); font-size: 13px; margin: 0 0 .4rem; }

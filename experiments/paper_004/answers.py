@@ -1,0 +1,224 @@
+"""What our lines say to the sentences of paper 004: one function a kind of statement."""
+
+from collections.abc import Callable
+import statistics
+
+
+from experiments.reproduce import lines
+from experiments.reproduce.lines import Line, Point
+from experiments.reproduce.rows import Absent, Quantity, quantity
+from experiments.reproduce.works import Results, Retrain, Search
+from ltjax import intervals
+from ltjax.intervals import Interval
+
+Ours = Callable[[Results], Quantity | Absent]
+Series = Search | Retrain
+
+POINTS = 100.0
+"""Fractions to percentage points."""
+
+NOT_RUN = Absent("not trained in this run")
+_LOST = Absent("fewer than half of the trials converged")
+
+
+def ready(points: Line, *densities: float) -> Absent | None:
+    """Why a line cannot be judged: not trained, or not converged at the dense network or at one
+    of the densities."""
+    if len(points) < 2:
+        return NOT_RUN
+    chosen = [points[0], *(lines.at(points, d) for d in densities)]
+    if any(p is None for p in chosen):
+        return NOT_RUN
+    return None if all(p is not None and p.shown for p in chosen) else _LOST
+
+
+def compared(
+    series: Series, density: float, statistic: Callable[[Point, Point], Interval | None]
+) -> Ours:
+    """A statistic of one level and the dense network, in percentage points."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        points = lines.line(results, series)
+        if why := ready(points, density):
+            return why
+        here = lines.at(points, density)
+        assert here is not None
+        return quantity(statistic(here, points[0]), scale=POINTS)
+
+    return ours
+
+
+def faster_at(series: Series, density: float) -> Ours:
+    """How much faster than the dense network, in %."""
+    return compared(series, density, lines.faster)
+
+
+def slower_at(series: Series, density: float) -> Ours:
+    """How much slower than the dense network, in %."""
+
+    def negative(here: Point, dense: Point) -> Interval | None:
+        found = lines.faster(here, dense)
+        return None if found is None else Interval(-found.value, -found.high, -found.low, found.n)
+
+    return compared(series, density, negative)
+
+
+def below_at(series: Series, density: float) -> Ours:
+    """How much less accurate than the dense network, in percentage points."""
+    return compared(
+        series, density, lambda here, dense: intervals.difference(dense.accuracy, here.accuracy)
+    )
+
+
+def times_as_fast(ticket: Series, control: Series, density: float) -> Ours:
+    """T of the control over T of the ticket."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        ticket_line, control_line = (lines.line(results, s) for s in (ticket, control))
+        if why := ready(ticket_line, density) or ready(control_line, density):
+            return why
+        t, c = lines.at(ticket_line, density), lines.at(control_line, density)
+        assert t is not None
+        assert c is not None
+        return quantity(intervals.ratio(c.steps, t.steps))
+
+    return ours
+
+
+def worst_between(
+    series: Series,
+    high: float,
+    low: float,
+    statistic: Callable[[Point, Point], Interval | None],
+    pick: Callable[[list[float]], float],
+) -> Ours:
+    """The extreme of a statistic over the levels in [low, high], in percentage points."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        points = lines.line(results, series)
+        inside = [p for p in points[1:] if low * 0.99 <= p.density <= high * 1.01]
+        if why := ready(points):
+            return why
+        if not inside:
+            return NOT_RUN
+        if not all(p.shown for p in inside):
+            return _LOST
+        found = [statistic(p, points[0]) for p in inside]
+        values = [POINTS * f.value for f in found if f is not None]
+        return Quantity(pick(values), n=len(points[0].trials)) if values else NOT_RUN
+
+    return ours
+
+
+def largest_gap(values: list[float]) -> float:
+    """The largest magnitude."""
+    return max(abs(v) for v in values)
+
+
+def turning(
+    series: Series, worse: Callable[[Point, Point], bool], *, weights: bool = False
+) -> Ours:
+    """The largest density (in %, or in weights) from which on all levels are worse than dense."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        points = lines.line(results, series)
+        if why := ready(points):
+            return why
+        found = lines.first_below(points, worse)
+        if found is None:
+            last = POINTS * points[-1].density
+            return Absent(f"not worse down to {last:.3g} %, the last level of this run")
+        if weights:
+            here = lines.at(points, found)
+            assert here is not None
+            return Quantity(here.kept, n=len(points[0].trials))
+        return Quantity(POINTS * found, n=len(points[0].trials))
+
+    return ours
+
+
+def holds_until(series: Series, by: float) -> Ours:
+    """The smallest density (in %) down to which every level is within `by` of dense accuracy."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        points = lines.line(results, series)
+        if why := ready(points):
+            return why
+        worse, last = lines.less_accurate(by), None
+        for p in points[1:]:
+            if not p.shown or worse(p, points[0]):
+                break
+            last = p
+        if last is None:
+            return Quantity(POINTS, n=len(points[0].trials))
+        return Quantity(POINTS * last.density, n=len(points[0].trials))
+
+    return ours
+
+
+def where_fastest(series: Series, *, weights: bool = False) -> Ours:
+    """Where the convergence is earliest: a density in %, or a number of weights."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        points = lines.line(results, series)
+        if why := ready(points):
+            return why
+        best = lines.fastest(points)
+        assert best is not None
+        value = best.kept if weights else POINTS * best.density
+        return Quantity(value, n=len(best.trials))
+
+    return ours
+
+
+def gain_after(series: Series) -> Ours:
+    """Accuracy gained after convergence, as a fraction, over all tickets of all levels."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        if results.settings.stop_converged:
+            return Absent("these trainings were ended where their convergence was known")
+        gains = gains_of(lines.line(results, series)[1:])
+        if len(gains) < 2:
+            return NOT_RUN
+        middle, sd = statistics.fmean(gains), statistics.stdev(gains)
+        text = f"{middle:.5f} (sd {sd:.5f})"
+        half = 1.96 * sd / len(gains) ** 0.5
+        return Quantity(middle, middle - half, middle + half, len(gains), text=text)
+
+    return ours
+
+
+def gains_of(points: Line) -> list[float]:
+    """Gains after convergence of all trials that converged."""
+    return [lines.gain_of(t) for p in points for t in p.converged]
+
+
+def worded(answer: Callable[[Results], tuple[bool, str, int] | Absent]) -> Ours:
+    """A worded claim: whether it holds, what our numbers are, and how many trials they have."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        found = answer(results)
+        if isinstance(found, Absent):
+            return found
+        holds, text, n = found
+        return Quantity(text=text, n=n, holds=holds)
+
+    return ours
+
+
+def means_over(points: Line, low: float, value: Callable[[lines.Trial], float]) -> float:
+    """Mean of a value over the levels at or above a density, the dense network included."""
+    there = [lines.mean(p.by_trial(value)) for p in points if p.density >= low and p.shown]
+    return statistics.fmean(there) if there else float("nan")
+
+
+def percent(value: float) -> str:
+    """A fraction in percent with two decimals."""
+    return f"{POINTS * value:.2f} %"
+
+
+def steps(value: float) -> str:
+    """A number of steps."""
+    return f"{value:,.0f}"
+
+

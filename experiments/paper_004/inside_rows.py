@@ -1,0 +1,188 @@
+"""The rows of paper 004 that look inside tickets: F9 (initial values) and F10 (in-degrees)."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from experiments.paper_004.answers import NOT_RUN, worded
+from experiments.paper_004.settings import FrankleCarbin, of_mnist
+from experiments.paper_004.trainings import Trainings
+from experiments.reproduce import figures
+from experiments.reproduce.rows import Absent, Claim, Experiment, Holds, Table
+from experiments.reproduce.works import Results, Search
+from ltjax import units
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_F9, _F10 = (0, 3, 8, 13), (1, 8, 13)
+"""Rounds of the nominal 100, 51.2, 16.8 and 5.50 %, and of 80, 16.8 and 5.50 %."""
+
+_TITLES = {"dense_0": "first hidden layer", "dense_1": "second hidden layer", "head": "output"}
+
+
+def experiments(settings: FrankleCarbin) -> tuple[Experiment, ...]:
+    """F9 and F10."""
+    t = Trainings(settings)
+    return _values(t), _degrees(t)
+
+
+def survivors(results: Results, searches: tuple[Search, ...], level: int) -> dict | None:
+    """Initial values of the weights that survive to a level, by layer, over all runs."""
+    found: dict[str, list[np.ndarray]] = {}
+    for search in searches:
+        first, here = results.tree(search.dense), results.tree(search.level(level))
+        if first is None or here is None:
+            return None
+        for layer in units.layers(_one(here["mask"])):
+            values = np.asarray(first["theta_0"]["params"][layer]["kernel"])
+            found.setdefault(layer, []).append(values[np.asarray(here["mask"][layer]["kernel"])])
+    return {_TITLES.get(name, name): np.concatenate(v) for name, v in found.items()}
+
+
+def degrees(
+    results: Results, searches: tuple[Search, ...], level: int, *, dead_edges: bool
+) -> dict | None:
+    """In-degrees of all units by layer, over all runs, with or without edges that lead nowhere."""
+    found: dict[str, list[np.ndarray]] = {}
+    for search in searches:
+        if (here := results.tree(search.level(level))) is None:
+            return None
+        mask = here["mask"]
+        if not dead_edges:
+            mask = jax.vmap(units.connected)(mask)
+        for layer, counts in jax.vmap(units.in_degrees)(mask).items():
+            found.setdefault(layer, []).append(np.asarray(counts).ravel())
+    return {_TITLES.get(name, name): np.concatenate(v) for name, v in found.items()}
+
+
+def _one(tree: Mapping) -> Mapping:
+    return jax.tree.map(lambda leaf: leaf[0], tree)
+
+
+def _nominal(search: Search, level: int) -> str:
+    return f"{100 * (1 - search.rate) ** level:.3g} %"
+
+
+def hollow(values: np.ndarray, sd: float) -> float:
+    """How empty the middle is: share within sd/4 of 0, over that of the untouched distribution."""
+    from scipy.special import ndtr
+
+    inside = float((np.abs(values) < sd / 4).mean())
+    whole = float(ndtr(0.25) - ndtr(-0.25)) / float(ndtr(2) - ndtr(-2))
+    return inside / whole
+
+
+def _values(t: Trainings) -> Experiment:
+    searches, sd = t.inside, t.settings.init_sd
+    levels = [n for n in _F9 if n <= searches[0].levels]
+
+    def draw(results: Results) -> Mapping[str, "Figure"]:
+        found = {_nominal(searches[0], n): survivors(results, searches, n) for n in levels}
+        there = {title: by_layer for title, by_layer in found.items() if by_layer is not None}
+        if not there:
+            return {}
+        caption = "Initial values of the weights that survive iterative pruning, over all runs"
+        return {caption: figures.histograms(there, limit=2.2 * sd)}
+
+    def bimodal(results: Results) -> tuple[bool, str, int] | Absent:
+        found = survivors(results, searches, 8) if 8 in levels else None
+        if found is None:
+            return NOT_RUN
+        shares = {layer: hollow(values, sd) for layer, values in found.items()}
+        first, second, output = shares.values()
+        text = "density near 0, relative to before: " + ", ".join(
+            f"{layer} {share:.2f}" for layer, share in shares.items()
+        )
+        ok = first < 0.5 and second < 0.5 and output > max(first, second)
+        return ok, text, sum(s.replicates for s in searches)
+
+    return Experiment(
+        id="004-F9",
+        depends=of_mnist,
+        shows="initial values of the weights that survive, per layer",
+        works=searches,
+        figures=draw,
+        claims=(
+            Claim(
+                published="004-0071",
+                ours=worded(bimodal),
+                rule=Holds(
+                    "at 16.8 %, within sd/4 of 0 both hidden layers keep less than half of the "
+                    "density they had, and the output layer keeps more than either"
+                ),
+            ),
+        ),
+    )
+
+
+def _degrees(t: Trainings) -> Experiment:
+    searches = t.inside
+    levels = [n for n in _F10 if n <= searches[0].levels]
+
+    def draw(results: Results) -> Mapping[str, "Figure"]:
+        made = {}
+        for dead, words in ((False, "without"), (True, "with")):
+            found = {
+                _nominal(searches[0], n): degrees(results, searches, n, dead_edges=dead)
+                for n in levels
+            }
+            there = {title: by_layer for title, by_layer in found.items() if by_layer is not None}
+            if there:
+                made[f"Connections of each unit, {words} edges that reach no output"] = (
+                    figures.ranked(there)
+                )
+        return made
+
+    def cut_off(results: Results) -> tuple[bool, str, int] | Absent:
+        found = degrees(results, searches, 13, dead_edges=False) if 13 in levels else None
+        if found is None:
+            return NOT_RUN
+        first, second = (float((found[_TITLES[m]] == 0).mean()) for m in ("dense_0", "dense_1"))
+        text = f"units without a connection: first {100 * first:.1f} %, second {100 * second:.1f} %"
+        ok = first < 0.1 and 0.23 <= second <= 0.43
+        return ok, text, sum(s.replicates for s in searches)
+
+    def counts(results: Results) -> list[Table]:
+        body = []
+        for n in levels:
+            for dead in (False, True):
+                found = degrees(results, searches, n, dead_edges=dead)
+                if found is None:
+                    continue
+                body.append(
+                    [_nominal(searches[0], n), "kept" if dead else "removed"]
+                    + [
+                        f"{100 * float((d == 0).mean()):.1f} / {d.mean():.1f} / {d.max()}"
+                        for d in found.values()
+                    ]
+                )
+        return [
+            Table(
+                title="In-degrees: cut off % / mean / largest",
+                heads=["density", "dead edges", *_TITLES.values()],
+                body=body,
+                note="Dead edges lead to a unit without a path to an output (footnote 7).",
+            )
+        ]
+
+    return Experiment(
+        id="004-F10",
+        depends=of_mnist,
+        shows="connections of each unit to the layer before",
+        works=searches,
+        figures=draw,
+        claims=(
+            Claim(
+                published="004-0072",
+                ours=worded(cut_off),
+                rule=Holds(
+                    "at 5.50 %, fewer than 10 % of the first layer's units are cut off, and 23 to "
+                    "43 % of the second's"
+                ),
+            ),
+        ),
+        tables=counts,
+    )

@@ -1,0 +1,26 @@
+"""Paper 004 as a row: its settings, presets and experiments."""
+
+from experiments.paper_004 import inside_rows, mnist_rows, xor_rows
+from experiments.paper_004.settings import PRESETS, SHORTENS, FrankleCarbin
+from experiments.reproduce.rows import Experiment, Paper
+
+
+def experiments(settings: FrankleCarbin) -> tuple[Experiment, ...]:
+    """All experiments, in the order of the paper."""
+    rows = (
+        *xor_rows.experiments(settings),
+        *mnist_rows.experiments(settings),
+        *inside_rows.experiments(settings),
+    )
+    return tuple(sorted(rows, key=lambda row: int(row.id.removeprefix("004-F"))))
+
+
+PAPER = Paper(
+    id="004",
+    title="Frankle & Carbin, The Lottery Ticket Hypothesis (first version)",
+    settings=FrankleCarbin,
+    presets=PRESETS,
+    version=1,
+    experiments=experiments,
+    shortens=SHORTENS,
+)

@@ -1,0 +1,220 @@
+"""XOR (004-F1, 004-F2): a thousand small networks as one program, pruned unit by unit."""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+from typing import Any
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.reproduce.works import Lab, Piece, Results, Work, time_legs
+from ltjax import data, lottery, masks, models, optimizers, population, tickets, train, units
+from ltjax.data import Dataset
+from ltjax.lottery import Keeper
+from ltjax.models import Network
+from ltjax.population import Observer, Trainer
+from ltjax.results import Record
+from ltjax.tickets import Level, Start
+from ltjax.train import Member
+from ltjax.types import Mask, Tree, Variables
+
+_LEGS = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UnitSearch:
+    """Networks of one hidden layer, trained whole and after pruning some of their units.
+
+    Attributes:
+      units: hidden units of each level, falling; the first is the whole network.
+      score: a row of `units.SCORES`.
+      one_shot: every level is pruned from the first.
+      rate: learning rate of full-batch gradient descent.
+      sd: of the truncated normal initialization; biases begin at 0.
+      steps: of each training.
+      trials: networks, all trained as one program.
+      seed: everything random comes from it, and from the name of the row: rows share no network.
+    """
+
+    units: tuple[int, ...]
+    score: str = "product"
+    one_shot: bool = False
+    rate: float = 0.1
+    sd: float = 0.1
+    steps: int = 10000
+    trials: int = 1000
+    seed: int = 0
+
+    @property
+    def stem(self) -> str:
+        """Beginning of the names of its pieces."""
+        chain = "-".join(map(str, self.units))
+        way = "" if len(self.units) == 1 else f".{self.score}.{'once' if self.one_shot else 'by_2'}"
+        return f"xor.{chain}{way}.rate{self.rate:g}"
+
+    def piece(self, count: int) -> str:
+        """Name of the piece with so many units."""
+        return f"{self.stem}.units_{count:02d}"
+
+    @property
+    def family(self) -> Any:
+        """Itself: it shares nothing."""
+        return self
+
+    def names(self) -> list[str]:
+        """Names of its levels."""
+        return [self.piece(n) for n in self.units]
+
+    def pieces(self, lab: Lab) -> list[Piece]:
+        """Its levels."""
+        del lab
+        weights = 4 * self.units[0] + 1
+        model = f"xor-{self.units[0]}"
+        return [
+            Piece(name, model, self.trials, self.steps, weights, self._probe)
+            for name in self.names()
+        ]
+
+    def _probe(self) -> float:
+        network, trainer = compiled(self.units[0], self.rate, self.sd, self.steps)
+        theta_0 = jax.vmap(network.init)(jax.random.split(jax.random.key(0), self.trials))
+        members = self._members(theta_0, jax.vmap(masks.dense)(theta_0.params))
+        return time_legs(trainer, members, lottery.device_data(dataset()))
+
+    def _members(self, start: Variables, mask: Mask) -> Member:
+        rows = jnp.arange(len(dataset().train.labels), dtype=jnp.int32)
+        return Member(
+            jax.random.split(jax.random.key(0), self.trials),  # A full batch has no order.
+            start,
+            mask,
+            jnp.tile(rows, (self.trials, 1)),
+            jnp.zeros((self.trials, 0), jnp.int32),
+            jnp.zeros(self.trials, jnp.int32),
+        )
+
+    def run_family(self, works: Sequence[Work], lab: Lab, keep: Keeper) -> None:
+        """Trains, prunes, resets to the initial values and trains again."""
+        del works, lab
+        network, trainer = compiled(self.units[0], self.rate, self.sd, self.steps)
+        key = jax.random.fold_in(
+            jax.random.key(self.seed), zlib.crc32(self.stem.encode()) & 0x7FFFFFFF
+        )
+        theta_0 = jax.jit(jax.vmap(network.init))(jax.random.split(key, self.trials))
+        dense = jax.vmap(masks.dense)(theta_0.params)
+        start = Start(theta_0, None, 0, 0, 0)
+        levels = tickets.search(
+            start,
+            dense,
+            functools.partial(self._train, network, trainer, keep),
+            self._prune,
+            lambda origin, before: origin.start,
+            levels=len(self.units) - 1,
+            one_shot=self.one_shot,
+        )
+        for _ in levels:
+            pass
+
+    def _train(
+        self,
+        network: Network,
+        trainer: Trainer,
+        keep: Keeper,
+        number: int,
+        start: Start,
+        mask: Mask,
+    ) -> "_Trained":
+        points = dataset()
+        members = self._members(start.variables, mask)
+
+        def compute(resume: Tree | None, observe: Observer | None) -> tuple[Tree, list[Record]]:
+            trained = trainer.train(
+                members, lottery.device_data(points), resume=resume, observe=observe
+            )
+            tree = {
+                "mask": mask,
+                "theta_S": trained.variables.params,
+                "loss": trained.curve.test_loss[-1],
+                "margin": margins(network, trained.variables, points),
+            }
+            return jax.device_get(tree), []
+
+        tree, _ = keep(self.piece(self.units[number]), compute)
+        return _Trained(Variables(tree["theta_S"], {}), Variables({}, {}), {})
+
+    def _prune(self, number: int, level: Level) -> Mask:
+        prune = functools.partial(
+            units.prune, keep={"dense_0": self.units[number]}, score=self.score
+        )
+        return jax.jit(jax.vmap(lambda p, m: prune(p, m)))(
+            level.trained.variables.params, level.mask
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """What the search asks of a training."""
+
+    variables: Variables
+    snapshot: Variables
+    opt_state: Tree
+
+
+@functools.cache
+def dataset() -> Dataset:
+    """The four points, as 0 and 1."""
+    return data.normalize(data.load("xor"), "unit")
+
+
+@functools.lru_cache(maxsize=16)
+def compiled(count: int, rate: float, sd: float, steps: int) -> tuple[Network, Trainer]:
+    """The network with `count` hidden units and one sigmoid output, and its trainer."""
+    points = dataset()
+    network = models.sigmoid(
+        models.make(
+            f"mlp-{count}",
+            input_shape=points.shape,
+            classes=1,
+            init=f"truncated_normal:{sd}",
+        )
+    )
+    recipe = train.Recipe(
+        apply=network.apply,
+        optimizer=optimizers.make("sgd"),
+        schedule=optimizers.schedule("constant", rate, steps=steps),
+        batch_size=len(points.train.labels),
+        steps=steps,
+        every=max(1, steps // _LEGS),
+    )
+    # Side by side also on a CPU: a network of 41 weights fills nothing by itself.
+    return network, population.Trainer(recipe, layout="vmap")
+
+
+def margins(network: Network, variables: Variables, points: Dataset) -> np.ndarray:
+    """The smallest distance from 1/2, on the right side, over the four points: float32 [trials].
+
+    Negative where some point lies on the wrong side.
+    """
+    images = jnp.asarray(points.test.images, jnp.float32) / 255
+    labels = jnp.asarray(points.test.labels)
+
+    def one(params: Tree) -> jax.Array:
+        logits, _ = network.apply(Variables(params, {}), images, train=False)
+        above = jax.nn.softmax(logits)[:, 1] - 0.5
+        return jnp.where(labels == 1, above, -above).min()
+
+    return np.asarray(jax.jit(jax.vmap(one))(variables.params))
+
+
+def boundary(results: Results, search: UnitSearch, count: int, tolerance: float) -> Any:
+    """DB of each trial: no point strictly on the wrong side (reading 4.23); None if not run."""
+    tree = results.tree(search.piece(count))
+    return None if tree is None else np.asarray(tree["margin"]) >= -tolerance
+
+
+def zero_loss(results: Results, search: UnitSearch, count: int, limit: float) -> Any:
+    """ZL of each trial: a loss below `limit` (reading 4.23); None if not run."""
+    tree = results.tree(search.piece(count))
+    return None if tree is None else np.asarray(tree["loss"]) < limit

@@ -1,0 +1,315 @@
+"""The rows of paper 004 on XOR: F1 and F2, their claims, and what the paper could not show."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.paper_004 import xor
+from experiments.paper_004.settings import FrankleCarbin, of_xor
+from experiments.paper_004.trainings import BY_TWO_UNITS, STRATEGIES, Trainings
+from experiments.paper_004.xor import UnitSearch
+from experiments.reproduce import figures
+from experiments.reproduce.rows import (
+    Absent,
+    Claim,
+    Experiment,
+    Holds,
+    Quantity,
+    SameShare,
+    Table,
+)
+from experiments.reproduce.works import Results
+from ltjax import intervals, published
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PRINTED = 1000
+"""Networks of each published percentage."""
+
+_NOT_RUN = "not trained in this run"
+_LIMITS = ((0.0, 0.001), (0.001, 0.01), (0.01, 0.1))
+"""Tolerances of DB and losses of ZL in the table over settings that the paper does not state."""
+
+Success = Callable[[Results, UnitSearch, int], np.ndarray | None]
+"""(results, row, units) -> whether each network succeeded."""
+
+
+def successes(settings: FrankleCarbin) -> dict[str, Success]:
+    """DB and ZL with the settings' tolerances."""
+    return {
+        "DB": lambda r, s, n: xor.boundary(r, s, n, settings.tolerance),
+        "ZL": lambda r, s, n: xor.zero_loss(r, s, n, settings.zero_loss),
+    }
+
+
+def share(found: np.ndarray | None, given: np.ndarray | None = None) -> Quantity | Absent:
+    """Percentage of successes, of all networks or of those that succeeded whole."""
+    if found is None or (given is not None and not given.any()):
+        return Absent(_NOT_RUN)
+    chosen = found if given is None else found[given]
+    value, low, high, n = intervals.proportion(int(chosen.sum()), chosen.size)
+    return Quantity(100 * value, 100 * low, 100 * high, n)
+
+
+def alone(search: UnitSearch, count: int, success: Success) -> Callable[[Results], Quantity | Absent]:
+    """Share of the networks with so many units that succeed."""
+    return lambda results: share(success(results, search, count))
+
+
+def joint(search: UnitSearch, count: int, success: Success) -> Callable[[Results], Quantity | Absent]:
+    """Share of all networks that succeed both whole and pruned (reading 4.26)."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        whole = success(results, search, search.units[0])
+        pruned = success(results, search, count)
+        return Absent(_NOT_RUN) if whole is None or pruned is None else share(whole & pruned)
+
+    return ours
+
+
+def conditional(
+    search: UnitSearch, count: int, success: Success
+) -> Callable[[Results], Quantity | Absent]:
+    """Share of the networks that succeed whole whose tickets succeed too."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        whole = success(results, search, search.units[0])
+        pruned = success(results, search, count)
+        return Absent(_NOT_RUN) if whole is None or pruned is None else share(pruned, whole)
+
+    return ours
+
+
+def experiments(settings: FrankleCarbin) -> tuple[Experiment, ...]:
+    """F1 and F2."""
+    trainings = Trainings(settings)
+    return _random(settings, trainings), _pruned(settings, trainings)
+
+
+def _random(settings: FrankleCarbin, trainings: Trainings) -> Experiment:
+    rows, success = trainings.xor_random(), successes(settings)
+    rule = SameShare(_PRINTED)
+    entries = [e for e in published.entries("004") if e.table_or_figure == "Figure 1"]
+    claims = [
+        Claim(
+            published=e.id,
+            ours=alone(rows[e.setting["hidden_units"]], e.setting["hidden_units"], success[e.metric]),
+            rule=rule,
+        )
+        for e in entries
+    ]
+    claims.append(Claim(published="004-0038", ours=alone(rows[2], 2, success["ZL"]), rule=rule))
+    others = [w for rate in trainings.xor_other_rates for w in trainings.xor_random(rate).values()]
+
+    def draw(results: Results) -> Mapping[str, "Figure"]:
+        names = {n: f"{n} units" for n in BY_TWO_UNITS}
+        cells = {n: (rows[n], n, alone) for n in BY_TWO_UNITS}
+        ours = {
+            metric: _bars(results, {names[n]: c for n, c in cells.items()}, success[metric])
+            for metric in success
+        }
+        printed = {
+            metric: {names[e.setting["hidden_units"]]: e.value for e in entries if e.metric == metric}
+            for metric in success
+        }
+        if not all(ours.values()):
+            return {}
+        return {"Success of randomly initialized XOR networks": figures.bars(ours, printed)}
+
+    def sweep(results: Results) -> Sequence[Table]:
+        def cell(rate: float, count: int, success: Success) -> Quantity | Absent:
+            search = trainings.xor_random(rate)[count]
+            return share(success(results, search, count))
+
+        columns = [(f"{n} units", n) for n in BY_TWO_UNITS]
+        printed = {(e.setting["hidden_units"], e.metric): e.value for e in entries}
+        return [_sweep(settings, trainings, "F1", columns, cell, printed)]
+
+    return Experiment(
+        id="004-F1",
+        depends=of_xor,
+        shows="XOR: success of 1000 random networks with 10, 8, 6, 4, 2 hidden units",
+        works=(*rows.values(), *others),
+        figures=draw,
+        claims=tuple(claims),
+        tables=sweep,
+    )
+
+
+def _pruned(settings: FrankleCarbin, trainings: Trainings) -> Experiment:
+    rows, success = trainings.xor_pruned(), successes(settings)
+    rule = SameShare(_PRINTED)
+    entries = [e for e in published.entries("004") if e.table_or_figure == "Figure 2"]
+    claims = []
+    for e in entries:
+        search, count = rows[_row_of(e.setting)], e.setting["hidden_units"]
+        what = alone if count == search.units[0] else joint
+        claims.append(Claim(published=e.id, ours=what(search, count, success[e.metric]), rule=rule))
+    product = rows["Product"]
+    claims += [
+        Claim(
+            published="004-0035",
+            ours=conditional(product, 2, success["ZL"]),
+            rule=rule,
+            instead=100 * 79.4 / 92.9,
+            remark="misprint: the footnote divides by another row; by the table it is 85.5",
+        ),
+        Claim(published="004-0036", ours=conditional(product, 2, success["DB"]), rule=rule),
+        _both_conditional(product, success),
+        Claim(
+            published="004-0039",
+            ours=conditional(product, 2, success["ZL"]),
+            rule=rule,
+            remark="the text's rounded figure; read as conditional on the whole network's success",
+        ),
+    ]
+    others = [trainings.xor_pruned(rate)["Product"] for rate in trainings.xor_other_rates]
+
+    def draw(results: Results) -> Mapping[str, "Figure"]:
+        cells = {}
+        for name, search in rows.items():
+            short = name.replace(" Magnitude", "").replace("One-shot Product", "One-shot")
+            cells |= {f"{short}\n{n}": (search, n, joint) for n in (4, 2)}
+        ours = {metric: _bars(results, cells, success[metric]) for metric in success}
+        if not all(ours.values()):
+            return {}
+        printed: dict[str, dict[str, float]] = {metric: {} for metric in success}
+        for e in entries:
+            short = _row_of(e.setting).replace(" Magnitude", "")
+            label = f"{short.replace('One-shot Product', 'One-shot')}\n{e.setting['hidden_units']}"
+            printed[e.metric][label] = e.value
+        return {
+            "Whole network and ticket of 4 or 2 units both succeed": figures.bars(ours, printed)
+        }
+
+    def tables(results: Results) -> Sequence[Table]:
+        def cell(rate: float, count: int, success: Success) -> Quantity | Absent:
+            search = trainings.xor_pruned(rate)["Product"]
+            what = alone if count == search.units[0] else joint
+            return what(search, count, success)(results)
+
+        columns = [("10 units", 10), ("pruned to 4", 4), ("pruned to 2", 2)]
+        printed = {
+            (e.setting["hidden_units"], e.metric): e.value
+            for e in entries
+            if _row_of(e.setting) == "Product"
+        }
+        return [
+            _joint_and_conditional(results, rows, success),
+            _sweep(settings, trainings, "F2, iterative magnitude product", columns, cell, printed),
+        ]
+
+    return Experiment(
+        id="004-F2",
+        depends=of_xor,
+        shows="XOR: pruning ten units to four and two, by four strategies",
+        works=(*rows.values(), *others),
+        figures=draw,
+        claims=tuple(claims),
+        tables=tables,
+    )
+
+
+def _row_of(setting: Mapping[str, str]) -> str:
+    once = setting["schedule"] == "one-shot"
+    return "One-shot Product" if once else setting["strategy"]
+
+
+def _both_conditional(search: UnitSearch, success: Mapping[str, Success]) -> Claim:
+    """Of the four-unit tickets, DB and ZL at once: two numbers in one sentence."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        both = [conditional(search, 4, success[m])(results) for m in ("DB", "ZL")]
+        if any(isinstance(q, Absent) for q in both):
+            return Absent(_NOT_RUN)
+        db, zl = both
+        assert isinstance(db, Quantity)
+        assert isinstance(zl, Quantity)
+        holds = SameShare(985)(db, 99.0) and SameShare(929)(zl, 97.0)
+        return Quantity(text=f"{db.value:.1f} and {zl.value:.1f}", n=db.n, holds=holds)
+
+    return Claim(
+        published="004-0037",
+        ours=ours,
+        rule=Holds("|z| < 1.96 for each of the two percentages"),
+    )
+
+
+def _bars(
+    results: Results, cells: Mapping[str, tuple], success: Success
+) -> dict[str, tuple[float, float, float]]:
+    found = {}
+    for name, (search, count, what) in cells.items():
+        if isinstance(q := what(search, count, success)(results), Absent):
+            return {}
+        found[name] = (q.value, q.low, q.high)
+    return found
+
+
+def _joint_and_conditional(
+    results: Results, rows: Mapping[str, UnitSearch], success: Mapping[str, Success]
+) -> Table:
+    body = []
+    for name in STRATEGIES:
+        search = rows[name]
+        line = [name]
+        for metric in success:
+            line.append(_text(alone(search, 10, success[metric])(results)))
+            for count in (4, 2):
+                line.append(_text(joint(search, count, success[metric])(results)))
+                line.append(_text(conditional(search, count, success[metric])(results)))
+        body.append(line)
+    heads = ["strategy"]
+    for metric in success:
+        heads.append(f"{metric} whole")
+        heads += [f"{metric} {n} {kind}" for n in (4, 2) for kind in ("joint", "conditional")]
+    return Table(
+        title="Joint and conditional percentages of F2 (ours)",
+        heads=heads,
+        body=body,
+        note="Joint: of all networks, those that succeed both whole and pruned, as the paper "
+        "prints. Conditional: of those that succeed whole.",
+    )
+
+
+def _sweep(
+    settings: FrankleCarbin,
+    trainings: Trainings,
+    name: str,
+    columns: Sequence[tuple[str, int]],
+    cell: Callable[[float, int, Success], Quantity | Absent],
+    printed: Mapping[tuple[int, str], float],
+) -> Table:
+    """A table over learning rates and tolerances; a star where |z| of the difference < 1.96."""
+    rates = sorted({settings.xor_rate, *trainings.xor_other_rates})
+    rule = SameShare(_PRINTED)
+    body = [
+        ["published", "", "DB", *[f"{printed[n, 'DB']:.1f}" for _, n in columns]],
+        ["published", "", "ZL", *[f"{printed[n, 'ZL']:.1f}" for _, n in columns]],
+    ]
+    for rate in rates:
+        for metric, limits in (("DB", [a for a, _ in _LIMITS]), ("ZL", [b for _, b in _LIMITS])):
+            for limit in limits:
+                line = [f"{rate:g}", f"{limit:g}", metric]
+                for _, count in columns:
+                    if metric == "DB":
+                        q = cell(rate, count, lambda r, s, n, t=limit: xor.boundary(r, s, n, t))
+                    else:
+                        q = cell(rate, count, lambda r, s, n, t=limit: xor.zero_loss(r, s, n, t))
+                    star = not isinstance(q, Absent) and rule(q, printed[count, metric])
+                    line.append(_text(q) + (" *" if star else ""))
+                body.append(line)
+    return Table(
+        title=f"{name} over learning rates and tolerances, which the paper does not state",
+        heads=["learning rate", "tolerance", "", *[title for title, _ in columns]],
+        body=body,
+        note="% of networks. The tolerance of DB is how far a point may lie on the wrong side of "
+        "1/2, that of ZL the loss that counts as zero. A star: agrees with the published number "
+        "(|z| < 1.96).",
+    )
+
+
+def _text(q: Quantity | Absent) -> str:
+    return "-" if isinstance(q, Absent) else f"{q.value:.1f}"

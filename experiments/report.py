@@ -1,0 +1,42 @@
+"""Compares finished or half-finished reproductions with their papers.
+
+    python -m experiments.report runs
+    python -m experiments.report runs/paper-004-0123abcd --to=report
+
+Arguments are directories of runs, or directories that hold some. Writes one self-contained
+report.html with every figure in the paper's form, every published number beside ours and a verdict
+for each, and the figures as PNG and SVG; prints the verdicts by experiment. Trains nothing.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+
+from absl import flags
+
+from experiments.reproduce import driver
+from experiments.reproduce.papers import PAPERS
+from ltjax import config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """Where the report goes."""
+
+    to: str = config.setting(
+        "", "Directory of the report; empty: the first argument's.", identity=False
+    )
+
+
+def main(settings: Report, runs: Sequence[str]) -> int:
+    """Writes the report, and returns the exit code."""
+    found = [path for name in runs for path in driver.runs_in(pathlib.Path(name), PAPERS)]
+    where = pathlib.Path(settings.to or runs[0])
+    print(driver.write_report(found, PAPERS, where))
+    return 0
+
+
+if __name__ == "__main__":
+    _SETTINGS = config.define_flags(Report)
+    flags.FLAGS.set_gnu_getopt(True)  # Flags may follow the directories.
+    config.run(lambda runs: main(_SETTINGS(), runs), arguments="directories of runs")

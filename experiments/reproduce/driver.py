@@ -1,0 +1,199 @@
+"""Running a paper: choosing experiments, listing them, training what is missing, reporting."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import pathlib
+import sys
+from typing import Any
+
+from experiments.reproduce import page
+from experiments.reproduce import works as works_
+from experiments.reproduce.rows import Experiment, Paper
+from experiments.reproduce.works import Lab, Piece, Results
+from experiments.settings import FindTicket
+from ltjax import analysis, config, convergence, published, results, rundir, trees
+from ltjax.keeper import DiskKeeper
+from ltjax.progress import Progress, duration
+from ltjax.report import style
+from ltjax.rundir import RunDir
+
+_UNIT = 3e-3  # Of work: about a microsecond of one core for each step and weight of a network.
+
+
+def choose(rows: Sequence[Experiment], names: Sequence[str]) -> list[Experiment]:
+    """The experiments with these ids, in the order of the paper; all where there are no names.
+
+    Raises:
+      ValueError: an unknown id, with the near ones.
+    """
+    by_id = {row.id: row for row in rows}
+    for name in names:
+        _ = trees.lookup(by_id, name, "experiment")
+    return [row for row in rows if not names or row.id in names]
+
+
+def check_published(rows: Sequence[Experiment]) -> None:
+    """Refuses rows whose claims name entries that were never published.
+
+    Raises:
+      ValueError: with the missing ids.
+    """
+    for row in rows:
+        if lost := published.missing(claim.published for claim in row.claims):
+            raise ValueError(
+                f"{row.id} is held against {', '.join(lost)}, which published.json lacks; "
+                "correct the row or add the entry"
+            )
+
+
+def open_run(paper: Paper, settings: Any) -> RunDir:
+    """The directory of a reproduction with these settings; touches no disk."""
+    values = config.as_dict(settings, identity_only=True)
+    return RunDir(
+        settings.out,
+        config.run_id(settings, prefix=f"paper-{paper.id}", version=paper.version),
+        {"paper": paper.id, "version": paper.version, **values},
+        rundir.provenance(settings.seed),
+    )
+
+
+def make_lab(
+    base: FindTicket, *, criterion: convergence.Settings, stop_converged: bool, classes: int
+) -> Lab:
+    """The lab of a paper; trainings may stop where their convergence is known."""
+    stop = None
+    if stop_converged:
+        every = config.steps(base.evaluate_every, examples=1, batch=1)
+        stop = works_.stop_when_converged(criterion, every=every, classes=classes)
+    return Lab(base, stop=stop)
+
+
+def train(paper: Paper, settings: Any, rows: Sequence[Experiment], lab: Lab) -> RunDir:
+    """Trains what the rows need and the run lacks."""
+    run = open_run(paper, settings)
+    works = list(dict.fromkeys(work for row in rows for work in row.works))
+    pieces = {p.name: p for p in works_.all_pieces(works, lab)}
+    total = sum(p.steps * _weight(p) for p in pieces.values())
+    counted: set[str] = set()
+
+    def weight(name: str) -> int:
+        if name in counted:  # Read again by another family.
+            return 0
+        counted.add(name)
+        return _weight(pieces[name])
+
+    progress = Progress(total, unit="unit", label=f"paper {paper.id}")
+    with run.create(), progress:
+        keep = DiskKeeper(
+            run,
+            progress,
+            steps=lambda name: pieces[name].steps,
+            weight=weight,
+            every=settings.save_seconds,
+        )
+        works_.run(works, lab, keep)
+    return run
+
+
+def _weight(piece: Piece) -> int:
+    return max(1, round(piece.members * piece.weights * _UNIT))
+
+
+def listing(rows: Sequence[Experiment], lab: Lab) -> str:
+    """Lines of `--list`: ids, trainings and an estimate of the time, measured by a few steps."""
+    speeds: dict[str, float] = {}
+    every = works_.all_pieces((w for row in rows for w in row.works), lab)
+    for piece in every:
+        if piece.model not in speeds:
+            speeds[piece.model] = piece.probe()
+
+    def seconds(pieces: Sequence[Piece]) -> float:
+        return sum(p.members * p.steps * speeds[p.model] for p in pieces)
+
+    at_most = "at most " if lab.stop else ""
+    lines = [f"{'':8} {'trainings':>10}  {'alone here':>20}  shows"]
+    for row in rows:
+        mine = works_.all_pieces(row.works, lab)
+        count = sum(p.members for p in mine)
+        time = at_most + duration(seconds(mine))
+        lines.append(f"{row.id:8} {count:>10,}  {time:>20}  {row.shows}")
+    total = sum(p.members for p in every)
+    time = at_most + duration(seconds(every))
+    lines.append(f"{'all':8} {total:>10,}  {time:>20}  what they share is trained once")
+    return "\n".join(lines)
+
+
+def runs_in(path: pathlib.Path, papers: Mapping[str, Paper]) -> list[pathlib.Path]:
+    """The reproductions in a directory, or the directory itself where it is one.
+
+    Raises:
+      ValueError: where there is none.
+    """
+    found = [path] if _paper_of(path) in papers else []
+    if not found and path.is_dir():
+        found = sorted(p for p in path.iterdir() if _paper_of(p) in papers)
+    if not found:
+        known = ", ".join(papers)
+        raise ValueError(f"no reproduction of a paper ({known}) in {path}; run one first")
+    return found
+
+
+def _paper_of(path: pathlib.Path) -> Any:
+    if not (path / "settings.json").exists():
+        return None
+    return RunDir.at(path).settings().get("paper")
+
+
+def read(path: pathlib.Path, papers: Mapping[str, Paper]) -> tuple[Paper, Results]:
+    """A run of a paper with its settings.
+
+    Raises:
+      ValueError: where the run was made with another version of the settings.
+    """
+    run = RunDir.at(path)
+    values = run.settings()
+    paper = trees.lookup(papers, str(values.pop("paper", "")), "paper")
+    version = values.pop("version", None)
+    fields = {f.name: f for f in dataclasses.fields(paper.settings) if f.metadata["identity"]}
+    strange = sorted(values.keys() ^ fields.keys())
+    if version != paper.version or strange:
+        why = f"version {version} instead of {paper.version}"
+        if version == paper.version:
+            why = f"with or without {', '.join(strange)}"
+        raise ValueError(
+            f"{path} was made by another version of the settings of paper {paper.id} ({why}); "
+            "run the command again with this one, or report it with the other"
+        )
+    settings = paper.settings(
+        **{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+    )
+    return paper, Results(run, settings, criterion=getattr(settings, "criterion", None))
+
+
+def write_report(
+    paths: Sequence[pathlib.Path], papers: Mapping[str, Paper], where: pathlib.Path
+) -> str:
+    """Writes report.html and the figures to `where`; returns the verdicts as text."""
+    chapters = [page.chapter(*read(path, papers)) for path in paths]
+    for each in chapters:
+        check_published([section.row for section in each.sections])
+    figures = where / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    for number, each in enumerate(chapters):
+        prefix = f"{each.results.run.path.name}_" if number or len(chapters) > 1 else ""
+        for section in each.sections:
+            for i, figure in enumerate(section.figures.values(), 1):
+                name = f"{prefix}{section.row.id}_{i}"
+                results.write_whole(figures / f"{name}.png", style.png(figure))
+                results.write_whole(figures / f"{name}.svg", style.svg(figure))
+    results.write_whole(where / "report.html", page.page(chapters))
+    return f"{page.summary(chapters)}\nreport: {where / 'report.html'}"
+
+
+def exit_code(run: RunDir, rows: Sequence[Experiment]) -> int:
+    """1 where a training had no result, after naming it; 0 otherwise."""
+    names = dict.fromkeys(n for row in rows for work in row.works for n in work.names())
+    failed = [line for n in names for line in analysis.failures(run.read_piece(n))]
+    for line in failed:
+        print(f"warning: {line}", file=sys.stderr)
+    return 1 if failed else 0

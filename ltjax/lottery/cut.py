@@ -1,0 +1,51 @@
+"""One-shot tickets: several densities cut from one trained network."""
+
+from collections.abc import Callable, Iterator
+import functools
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+from ltjax import pruning
+from ltjax.lottery.common import Found
+from ltjax.types import Mask, Params
+
+
+def cut(dense: Found, plan: pruning.Plan) -> Iterator[Found]:
+    """Cuts every level of a plan out of one trained level, by magnitude; trains nothing.
+
+    The tickets are to be trained by `transfer`, so that as many densities as wanted cost one
+    search of one level, and the dense network is trained once for all of them.
+
+    Args:
+      dense: what `find` yielded first; its theta_S is rated.
+      plan: how much each level keeps, from `pruning.plan` with `densities`.
+    """
+    prune = _cutter(plan.groups)
+    for number in range(1, plan.levels + 1):
+        counts = jnp.asarray(plan.counts[number], jnp.int32)
+        mask = jax.device_get(prune(dense.theta_S.params, dense.mask, counts))
+        yield dense._replace(
+            level=number,
+            density=plan.densities[number],
+            mask=mask,
+            prunable=plan.prunable,
+            records=[],
+            without=("theta_S",),
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _cutter(
+    groups: tuple[tuple[str, ...], ...],
+) -> Callable[[Params, Mask, jax.Array], Mask]:
+    """Jitted cut of a population."""
+
+    def one(pair: tuple[Params, Mask], counts: jax.Array) -> Mask:
+        scores = jax.tree.map(jnp.abs, pair[0])
+        return pruning.keep_best(scores, pair[1], counts, groups=groups)
+
+    return jax.jit(
+        lambda params, mask, counts: lax.map(lambda pair: one(pair, counts), (params, mask))
+    )
