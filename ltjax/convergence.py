@@ -7,6 +7,7 @@ for 1000 consecutive iterations." A *mean* at step t is that of the tests in (t 
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import itertools
 import statistics
 
 from ltjax import trees
@@ -67,7 +68,7 @@ def stays_in_range(means: Sequence[float], change: float) -> bool:
 
 def moves_slowly(means: Sequence[float], change: float) -> bool:
     """Each mean differs from the one before by less than `change`: the loose reading."""
-    return all(abs(b - a) < change for a, b in zip(means, means[1:], strict=False))
+    return all(abs(b - a) < change for a, b in itertools.pairwise(means))
 
 
 def stays_near_start(means: Sequence[float], change: float) -> bool:
@@ -90,8 +91,7 @@ def moving_means(
     None where the window is not full: before its first end, where an evaluation is missing, and
     where an accuracy is None. Evaluations beyond the regular ones take part.
     """
-    distances = [b - a for a, b in zip(steps, steps[1:], strict=False)]
-    full = max(1, window // int(statistics.median(distances))) if distances else 1
+    full = max(1, window // _distance(steps))
     means: list[float | None] = []
     first = 0
     for i, step in enumerate(steps):
@@ -101,6 +101,12 @@ def moving_means(
         whole = len(tests) == i + 1 - first and len(tests) >= full
         means.append(statistics.fmean(tests) if whole else None)
     return means
+
+
+def _distance(steps: Sequence[int]) -> int:
+    """The regular distance between evaluations."""
+    distances = [b - a for a, b in itertools.pairwise(steps)]
+    return int(statistics.median(distances)) if distances else 1
 
 
 def converged(
@@ -124,7 +130,7 @@ def converged(
     how = settings or Settings()
     if len(steps) != len(accuracy):
         raise ValueError(f"there are {len(steps)} steps and {len(accuracy)} accuracies; pair them")
-    if any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
+    if any(b <= a for a, b in itertools.pairwise(steps)):
         raise ValueError(f"steps must rise; got {list(steps[:5])}...")
     means = moving_means(steps, accuracy, window=how.window)
     for i, step in enumerate(steps):
@@ -148,7 +154,7 @@ def converged(
 def _calm_time(
     steps: Sequence[int], means: Sequence[float | None], i: int, calm: int
 ) -> list[float] | None:
-    """The means in [t, t + calm]; None where the curve ends before, or one is missing."""
+    """The means in [t, t + calm]; None where the curve ends before, or an evaluation is missing."""
     if steps[-1] < steps[i] + calm:
         return None
     found: list[float] = []
@@ -158,4 +164,4 @@ def _calm_time(
         if mean is None:
             return None
         found.append(mean)
-    return found
+    return found if len(found) > calm // _distance(steps) else None

@@ -76,7 +76,7 @@ def proportion(successes: int, n: int) -> Interval:
 
 
 def proportions_differ(first: float, n_first: int, second: float, n_second: int) -> float:
-    """z of the difference of two independent shares, with the pooled standard error; 0 if equal."""
+    """Z of the difference of two independent shares, with the pooled standard error; 0 if equal."""
     if first == second:
         return 0.0
     pooled = (first * n_first + second * n_second) / (n_first + n_second)

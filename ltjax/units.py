@@ -5,6 +5,7 @@ It is pruned by masking all three. Layers go by the names of their modules, the 
 """
 
 from collections.abc import Callable, Mapping
+import itertools
 import re
 
 import jax
@@ -57,7 +58,7 @@ def layers(params: Params, *, head: str = "head") -> list[str]:
     for module in order:
         if len(shapes.get(f"{module}/kernel", ())) != 2:
             raise ValueError(f"units are those of dense layers; {module or 'the network'} is none")
-    for one, other in zip(order, order[1:], strict=False):
+    for one, other in itertools.pairwise(order):
         here, there = shapes[f"{one}/kernel"][1], shapes[f"{other}/kernel"][0]
         if here != there:
             raise ValueError(
@@ -78,7 +79,7 @@ def alive(mask: Mask, *, head: str = "head") -> dict[str, jax.Array]:
     """
     names = layers(mask, head=head)
     found = {}
-    for here, there in zip(names, names[1:], strict=False):
+    for here, there in itertools.pairwise(names):
         mine = _module(mask, here)
         bias = mine.get("bias", jnp.zeros(mine["kernel"].shape[1], bool))
         out = _module(mask, there)["kernel"].any(axis=1)
@@ -120,7 +121,7 @@ def prune(
             raise ValueError(f"{layer} has {size} units; it cannot keep {count}")
     kept = {}
     living = alive(mask, head=head)
-    for here, there in zip(names, names[1:], strict=False):
+    for here, there in itertools.pairwise(names):
         if here not in keep:
             continue
         incoming, outgoing = (

@@ -45,6 +45,13 @@ TICKET = Ticket(
     prunable=PRUNABLE,
     meta={},
 )
+PRUNED_HEAD = Ticket(
+    **{
+        **vars(TICKET),
+        "mask": {**MASK, "head": {**MASK["head"], "kernel": MASK["dense_0"]["kernel"][:, :3]}},
+        "prunable": (*PRUNABLE, "head/kernel"),
+    }
+)
 TARGET = variables(9)
 
 
@@ -65,6 +72,7 @@ def pairs(values, mask):
 KEEPS = {
     "redrawn": {"mask", "layers"},
     "shuffled_pairs": {"layers", "pairs"},
+    "shuffled_hidden": {"layers", "pairs"},  # The head of the ticket is not prunable here.
     "shuffled_mask": {"layers", "values"},
     "shuffled_globally": set(),
 }
@@ -103,6 +111,14 @@ def test_a_control_draws_all_values_afresh_or_keeps_all_but_the_prunable_ones(na
     assert_trees_equal(moved.variables.stats, source.stats)
 
 
+@pytest.mark.parametrize(("name", "moves"), [("shuffled_pairs", True), ("shuffled_hidden", False)])
+def test_only_one_of_the_two_shuffles_of_pairs_moves_the_output_layer(name, moves):
+    moved, values = arm(name, jax.random.key(0), PRUNED_HEAD, TARGET), TICKET.theta_0.params
+    assert trees_differ(moved.mask["head"], PRUNED_HEAD.mask["head"]) == moves
+    assert trees_differ(moved.variables.params["head"], values["head"]) == moves
+    assert trees_differ(moved.mask["dense_0"], MASK["dense_0"])
+
+
 def test_layers_of_one_shape_are_shuffled_apart():
     ticket = Ticket(**{**vars(TICKET), "mask": {**MASK, "dense_1": MASK["dense_0"]}})
     moved = arm("shuffled_mask", jax.random.key(0), ticket, TARGET)
@@ -130,7 +146,7 @@ def test_a_start_point_is_the_ticket_itself(name):
 
 
 def test_no_two_arms_are_the_same():
-    made = [make(name) for name in ARMS]
+    made = [arm(name, jax.random.key(0), PRUNED_HEAD, TARGET) for name in ARMS]
     for i, a in enumerate(made):
         for b in made[:i]:
             assert trees_differ(a, b)

@@ -9,9 +9,10 @@ import ltjax
 
 ROOT = pathlib.Path(ltjax.__file__).parent
 FLOORS = (
-    {"types", "results"},
+    {"types", "results", "intervals"},
     {"trees", "rundir"},
-    {"analysis", "checkpoints", "config", "data", "masks", "models", "optimizers", "progress"},
+    {"analysis", "checkpoints", "config", "convergence", "data", "masks", "models", "optimizers"}
+    | {"progress", "published", "units"},
     {"portable", "pruning", "report", "tickets", "train"},
     {"population", "arms"},
     {"lottery"},

@@ -395,3 +395,74 @@ def test_batch_norm_is_searched_and_its_statistics_move_with_the_ticket():
     )
     assert record.kept == plan.kept(1)
     assert_trees_equal(spy.seen[2][0].start.stats, jax.device_get(found[1].theta_S.stats))
+
+
+def again(levels, *, arms=("theta_0", "redrawn", "shuffled_hidden"), **settings):
+    """Tickets trained again on the data of their search: records and members."""
+    TRAINER.seen.clear()
+    settings = {"key": KEY, "phase": "source", "trainer": TRAINER} | settings
+    records = [
+        r for level in lottery.transfer(levels, NET, DATA, HOW, arms=arms, **settings)
+        for r in level
+    ]  # fmt: skip
+    return records, [members for members, _ in TRAINER.seen]
+
+
+def test_a_ticket_trained_again_sees_the_batches_of_its_search(levels):
+    level = levels[1]
+    members = find(replicates=2) and TRAINER.seen[1][0]
+    _, ours = again([level], arms=("theta_k",))
+    for field in ("key", "train_rows", "validation_rows", "mask"):
+        a, b = getattr(ours[0], field), getattr(members, field)
+        if field == "key":
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        assert_trees_equal(a, b)
+    assert_trees_equal(ours[0].start.params, members.start.params)
+
+
+def test_controls_are_repeated_each_with_its_own_draw_and_start_points_are_not(levels):
+    records, (members,) = again([levels[1]], repeats=3)
+    counted = [(r.arm, r.replicate, r.repeat) for r in records]
+    assert counted == [
+        *[("theta_0", i, 0) for i in (0, 1)],
+        *[("redrawn", i, k) for k in range(3) for i in (0, 1)],
+        *[("shuffled_hidden", i, k) for k in range(3) for i in (0, 1)],
+    ]
+    kernels = members.start.params["dense_0"]["kernel"]
+    assert len({kernel.tobytes() for kernel in kernels}) == len(records)
+    assert {r.phase for r in records} == {"source"}
+
+
+def test_more_repeats_leave_the_first_as_it_is(levels):
+    _, (one,) = again([levels[2]], arms=("redrawn",))
+    _, (three,) = again([levels[2]], arms=("redrawn",), repeats=3)
+    first = jax.tree.map(lambda leaf: leaf[:2], three._replace(key=None))
+    assert_trees_equal(first, one._replace(key=None))
+
+
+def test_one_shot_tickets_are_cut_from_the_end_of_one_training(levels):
+    plan = pruning.plan(
+        NET.shapes().params, rate=0.2, levels=0, rates={"output": 0.1}, densities=(0.5, 0.1)
+    )
+    cuts = list(lottery.cut(levels[0], plan))
+    assert [cut.level for cut in cuts] == [1, 2]
+    for cut, counts in zip(cuts, plan.counts[1:], strict=True):
+        assert not cut.records
+        for replicate in range(2):
+            mask = leaves(population.member(cut.mask, replicate))
+            values = leaves(population.member(levels[0].theta_S.params, replicate))
+            for (name,), count in zip(plan.groups, counts, strict=True):
+                assert mask[name].sum() == count
+                kept, gone = (np.abs(values[name][m]) for m in (mask[name], ~mask[name]))
+                assert kept.min() >= gone.max()
+    records, (first, _) = again(cuts, arms=("theta_0",))
+    assert_trees_equal(first.mask, cuts[0].mask)
+    assert [r.kept for r in records] == [k for k in map(plan.kept, (1, 2)) for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"), [({"phase": "sauce"}, "source"), ({"repeats": 0}, "at least 1")]
+)
+def test_a_retraining_that_does_not_fit_is_refused(levels, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        again(levels, **wrong)

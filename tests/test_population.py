@@ -127,3 +127,53 @@ def test_an_optimizer_state_goes_on():
 def test_unknown_layout_is_refused():
     with pytest.raises(ValueError, match="did you mean vmap"):
         Trainer(toys.recipe(), layout="vmp")
+
+
+def stop_at(step, member):
+    """Stops one member at a step, all others never."""
+
+    def stop(steps, reports):
+        return (np.arange(len(reports[-1].ran)) == member) & (steps[-1] >= step)
+
+    return stop
+
+
+def test_a_member_that_did_enough_stops_there_and_the_others_go_on():
+    network, dataset, on_device = world(TINY[0])
+    trainer = Trainer(toys.recipe(network, steps=12, every=3))
+    crowd = toys.members(3, network, dataset=dataset)
+    whole = trainer.train(crowd, on_device)
+    short = trainer.train(crowd, on_device, stop=stop_at(6, 1))
+    assert short.curve.ran[:, 1].tolist() == [True, True, True, False, False]
+    assert short.curve.ran[:, [0, 2]].all()
+    np.testing.assert_array_equal(
+        short.curve.test_accuracy[:3, 1], whole.curve.test_accuracy[:3, 1]
+    )
+    for i in (0, 2):
+        ours, theirs = (population.member(t.variables, i) for t in (short, whole))
+        assert_trees_equal(jax.device_get(ours), jax.device_get(theirs))
+    assert short.failed_step.tolist() == [-1, -1, -1]
+
+
+def test_a_stopped_training_resumes_to_the_same_bits():
+    network, dataset, on_device = world(TINY[0])
+    trainer = Trainer(toys.recipe(network, steps=12, every=3))
+    crowd = toys.members(3, network, dataset=dataset)
+    saved = []
+    whole = trainer.train(
+        crowd, on_device, stop=stop_at(6, 1), observe=lambda p: saved.append(p.as_tree())
+    )
+    for partial in saved[:-1]:
+        again = trainer.train(crowd, on_device, stop=stop_at(6, 1), resume=partial)
+        assert_trees_equal(jax.device_get(again.variables), jax.device_get(whole.variables))
+        assert_trees_equal(again.curve, whole.curve)
+
+
+def test_a_full_batch_has_no_order():
+    network, dataset, on_device = world(TINY[0])
+    crowd = toys.members(2, network, dataset=dataset, held_out=0)
+    examples = len(dataset.train.labels)
+    trainer = Trainer(toys.recipe(network, steps=4, every=2, batch_size=examples))
+    other = crowd._replace(key=jax.random.split(jax.random.key(99), 2))
+    a, b = (trainer.train(c, on_device) for c in (crowd, other))
+    assert_trees_equal(jax.device_get(a.variables), jax.device_get(b.variables))

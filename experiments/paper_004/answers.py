@@ -3,7 +3,6 @@
 from collections.abc import Callable
 import statistics
 
-
 from experiments.reproduce import lines
 from experiments.reproduce.lines import Line, Point
 from experiments.reproduce.rows import Absent, Quantity, quantity
@@ -22,8 +21,7 @@ _LOST = Absent("fewer than half of the trials converged")
 
 
 def ready(points: Line, *densities: float) -> Absent | None:
-    """Why a line cannot be judged: not trained, or not converged at the dense network or at one
-    of the densities."""
+    """Why a line cannot be judged: not trained, or not converged where it would have to be."""
     if len(points) < 2:
         return NOT_RUN
     chosen = [points[0], *(lines.at(points, d) for d in densities)]
@@ -220,5 +218,3 @@ def percent(value: float) -> str:
 def steps(value: float) -> str:
     """A number of steps."""
     return f"{value:,.0f}"
-
-

@@ -1,6 +1,7 @@
 """The rows of paper 004 on MNIST: F3 to F8 and F11 to F16 (F9 and F10 look inside: inside_rows)."""
 
 from collections.abc import Callable, Mapping, Sequence
+import itertools
 import statistics
 from typing import TYPE_CHECKING
 
@@ -109,9 +110,7 @@ def _curves(t: Trainings) -> Experiment:
             ),
             Claim(
                 published="004-0044",
-                ours=answers.worst_between(
-                    series, 0.75, 0.25, lines.gained, answers.largest_gap
-                ),
+                ours=answers.worst_between(series, 0.75, 0.25, lines.gained, answers.largest_gap),
                 rule=Bound(at_least=False),
             ),
             Claim(published="004-0045", ours=answers.faster_at(series, 0.25), rule=_FASTER),
@@ -194,9 +193,7 @@ def _control_curves(t: Trainings) -> Experiment:
                 ours=answers.times_as_fast(series, control, 0.25),
                 rule=times,
             ),
-            Claim(
-                published="004-0051", ours=answers.slower_at(control, 0.35), rule=Near(10.0)
-            ),
+            Claim(published="004-0051", ours=answers.slower_at(control, 0.35), rule=Near(10.0)),
             Claim(
                 published="004-0052",
                 ours=worded(slower_and_less_accurate),
@@ -238,9 +235,7 @@ def _one_shot(t: Trainings) -> Experiment:
                 rule=Between(10.0),
                 remark="ours: the density that converges fastest",
             ),
-            Claim(
-                published="004-0054", ours=answers.holds_until(series, _DROP), rule=Near(5.0)
-            ),
+            Claim(published="004-0054", ours=answers.holds_until(series, _DROP), rule=Near(5.0)),
             Claim(
                 published="004-0055",
                 ours=answers.turning(control, lines.less_accurate(_DROP)),
@@ -478,9 +473,7 @@ def _large_sds(t: Trainings) -> Experiment:
         if isinstance(found, Absent):
             return found
         ordered = [found[sd] for sd in sorted(found)]
-        ok = all(
-            b[0] > a[0] and b[1] < a[1] for a, b in zip(ordered, ordered[1:], strict=False)
-        )
+        ok = all(b[0] > a[0] and b[1] < a[1] for a, b in itertools.pairwise(ordered))
         return ok, _said(found), t.settings.parameter_trials
 
     return Experiment(
@@ -622,9 +615,7 @@ def _rates(t: Trainings) -> Experiment:
             return answers.NOT_RUN
         if any(value != value for pair in found.values() for value in pair):
             return Absent("fewer than half of the trials converged")
-        ok = all(
-            found[0.1][0] <= found[r][0] and found[0.1][1] >= found[r][1] for r in (0.5, 0.7)
-        )
+        ok = all(found[0.1][0] <= found[r][0] and found[0.1][1] >= found[r][1] for r in (0.5, 0.7))
         said = "; ".join(
             f"{100 * r:g} %: {answers.steps(s)} steps, {answers.percent(a)}"
             for r, (s, a) in found.items()
@@ -651,9 +642,7 @@ def _rates(t: Trainings) -> Experiment:
                     "no less accurate than 50 and 70 %"
                 ),
             ),
-            Claim(
-                published="004-0080", ours=trainings_to(0.05, 0.1), rule=Near(1.0, "trainings")
-            ),
+            Claim(published="004-0080", ours=trainings_to(0.05, 0.1), rule=Near(1.0, "trainings")),
         ),
     )
 

@@ -101,7 +101,7 @@ class FrankleCarbin:
 PRESETS = {
     "paper": {},
     "quick": {
-        "length": "6500it",
+        "length": "7500it",
         "trials": 2,
         "repeats": 1,
         "more_runs": 0,

@@ -53,12 +53,16 @@ def share(found: np.ndarray | None, given: np.ndarray | None = None) -> Quantity
     return Quantity(100 * value, 100 * low, 100 * high, n)
 
 
-def alone(search: UnitSearch, count: int, success: Success) -> Callable[[Results], Quantity | Absent]:
+def alone(
+    search: UnitSearch, count: int, success: Success
+) -> Callable[[Results], Quantity | Absent]:
     """Share of the networks with so many units that succeed."""
     return lambda results: share(success(results, search, count))
 
 
-def joint(search: UnitSearch, count: int, success: Success) -> Callable[[Results], Quantity | Absent]:
+def joint(
+    search: UnitSearch, count: int, success: Success
+) -> Callable[[Results], Quantity | Absent]:
     """Share of all networks that succeed both whole and pruned (reading 4.26)."""
 
     def ours(results: Results) -> Quantity | Absent:
@@ -95,7 +99,9 @@ def _random(settings: FrankleCarbin, trainings: Trainings) -> Experiment:
     claims = [
         Claim(
             published=e.id,
-            ours=alone(rows[e.setting["hidden_units"]], e.setting["hidden_units"], success[e.metric]),
+            ours=alone(
+                rows[e.setting["hidden_units"]], e.setting["hidden_units"], success[e.metric]
+            ),
             rule=rule,
         )
         for e in entries
@@ -111,7 +117,9 @@ def _random(settings: FrankleCarbin, trainings: Trainings) -> Experiment:
             for metric in success
         }
         printed = {
-            metric: {names[e.setting["hidden_units"]]: e.value for e in entries if e.metric == metric}
+            metric: {
+                names[e.setting["hidden_units"]]: e.value for e in entries if e.metric == metric
+            }
             for metric in success
         }
         if not all(ours.values()):

@@ -47,9 +47,7 @@ def new(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def against_density(
-    lines: Sequence[Drawn], *, log: bool, by: str = "percent"
-) -> "Figure":
+def against_density(lines: Sequence[Drawn], *, log: bool, by: str = "percent") -> "Figure":
     """Steps to convergence, and accuracy there, against what is kept; two panels.
 
     Args:
@@ -164,6 +162,8 @@ class Curve:
 def curves(panels: Sequence[Sequence[Curve]], *, bottom: float = 95.0) -> "Figure":
     """Mean test accuracy against step, its minimum and maximum, and dots where it converged.
 
+    The axis ends at twice the latest convergence.
+
     Args:
       panels: the curves of each panel.
       bottom: lower end of the axis in percent, lowered where no curve reaches it.
@@ -182,19 +182,29 @@ def curves(panels: Sequence[Sequence[Curve]], *, bottom: float = 95.0) -> "Figur
         axes.legend(loc="lower right")
     top = max(highest, default=100.0)
     low = min(bottom, top - 2.0)
+    points = [c.point for drawn in panels for c in drawn if c.point.shown]
+    latest = max((step_of(t) for p in points for t in p.converged), default=math.inf)
+    last = max(s for drawn in panels for c in drawn for t in c.point.trials for s in t.record.steps)
+    for axes in grid:  # Behind the last dot nothing happens in a frame this narrow.
+        axes.set_xlim(-0.02 * min(last, 2 * latest), min(last, 2 * latest))
     grid[0].set_ylim(low, min(top + 0.12 * (top - low), 100.0))
     grid[0].set_ylabel("test accuracy (%)")
     return figure
 
 
 def _curve(axes: "Axes", curve: Curve, records: Sequence[Record], color: str) -> list[float]:
-    steps, accuracy = analysis.mean_curve(records)
+    good = [r for r in records if not analysis.has_failed(r)]
+    if not good:
+        return []
+    # To the end of the shortest: a mean over those that go on longer would jump.
+    common = min(r.steps[-1] for r in good)
+    steps, accuracy = analysis.mean_curve(good)
+    accuracy = [a for s, a in zip(steps, accuracy, strict=True) if s <= common]
+    steps = steps[: len(accuracy)]
     percents = [100 * a for a in accuracy]
     style = (0, (4, 1.5)) if curve.dashed else "-"
     axes.plot(steps, percents, color=color, linestyle=style, linewidth=1.0, label=curve.label)
-    good = [r for r in records if not analysis.has_failed(r)]
-    every = max(1, len(steps) // 16)
-    for step, middle in list(zip(steps, percents, strict=True))[every::every]:
+    for step, middle in list(zip(steps, percents, strict=True))[4::4]:
         there = [100 * r.test_accuracy[r.steps.index(step)] for r in good if step in r.steps]
         axes.errorbar(
             [step], [middle], [[middle - min(there)], [max(there) - middle]], fmt="none",
@@ -231,7 +241,9 @@ def bars(
         low = [max(0.0, v - values[n][1]) for v, n in zip(heights, names, strict=True)]
         high = [max(0.0, values[n][2] - v) for v, n in zip(heights, names, strict=True)]
         axes.bar(where, heights, 0.6, color="#9CC3DC", label="ours, with 95 % interval", zorder=2)
-        axes.errorbar(where, heights, [low, high], fmt="none", ecolor="#0072B2", capsize=2, zorder=3)
+        axes.errorbar(
+            where, heights, [low, high], fmt="none", ecolor="#0072B2", capsize=2, zorder=3
+        )
         printed = [published.get(title, {}).get(n, math.nan) for n in names]
         axes.plot(where, printed, "x", color="#D55E00", markersize=7, mew=2, label="published",
                   zorder=4)  # fmt: skip

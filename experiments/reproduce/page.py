@@ -21,6 +21,7 @@ from experiments.reproduce.rows import (
 )
 from experiments.reproduce.works import Results
 from ltjax import config, published
+from ltjax.published import Published
 from ltjax.report import blocks, document, style
 
 if TYPE_CHECKING:
@@ -97,8 +98,7 @@ def chapter(paper: Paper, results: Results) -> Chapter:
         other = tuple(text for n, text in said.items() if n not in paper.shortens)
         bar = f"another setting: {'; '.join(other)}" if other else ""
         verdicts = tuple(
-            judge(claim, published.entry(claim.published), results, bar=bar)
-            for claim in row.claims
+            judge(claim, published.entry(claim.published), results, bar=bar) for claim in row.claims
         )
         drawn: Mapping[str, Figure] = {}
         if style.available():
@@ -148,7 +148,9 @@ def _chapter(each: Chapter, number: int) -> list[str]:
         text = f"A shortened run: {'; '.join(each.shortened)}."
         parts.append(blocks.paragraphs([text], "mark"))
     if each.other:
-        text = f"Not the paper's setting, and where it matters not compared: {'; '.join(each.other)}."
+        text = (
+            f"Not the paper's setting, and where it matters not compared: {'; '.join(each.other)}."
+        )
         parts.append(blocks.paragraphs([text], "mark"))
     if not each.sections:
         parts.append(blocks.paragraphs(["Nothing has been trained yet."], "note"))
@@ -176,9 +178,7 @@ def _anchor(section: Section, number: int) -> str:
 def _section(section: Section, anchor: str) -> list[str]:
     row = section.row
     parts = [f'<h2 id="{anchor}">{row.id}: {html.escape(row.shows)}</h2>']
-    parts += [
-        document.picture(figure, caption) for caption, figure in section.figures.items()
-    ]
+    parts += [document.picture(figure, caption) for caption, figure in section.figures.items()]
     if section.verdicts:
         heads = ["published", "in the paper", "theirs", "ours", "n", "verdict", "rule, remarks"]
         body = [_verdict(v, shortened=bool(section.shortened)) for v in section.verdicts]
@@ -204,7 +204,7 @@ def _verdict(v: Verdict, *, shortened: bool) -> str:
     kind = {AGREES: "agrees", DIFFERS: "differs"}.get(v.verdict, "not")
     cells = [
         f"{entry.id}\n{entry.table_or_figure}",
-        f"{entry.metric.replace('_', ' ')}: {entry.quote}",
+        f"{entry.metric.replace('_', ' ')}: {entry.quote or _setting(entry)}",
         theirs,
         _ours(v.ours),
         str(v.ours.n) if isinstance(v.ours, Quantity) and v.ours.n else "",
@@ -213,6 +213,20 @@ def _verdict(v: Verdict, *, shortened: bool) -> str:
         "".join(map(blocks.cell, cells))
         + f'<td class="{kind}">{html.escape(verdict)}</td>'
         + blocks.cell(" ".join(said))
+    )
+
+
+def _setting(entry: Published) -> str:
+    """What sets an entry of a table apart from the others of the same table."""
+    others = [
+        e.setting
+        for e in published.entries(entry.paper)
+        if e.table_or_figure == entry.table_or_figure
+    ]
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in entry.setting.items()
+        if any(other.get(name) != value for other in others)
     )
 
 

@@ -193,11 +193,12 @@ class Results:
         return self._records[piece]
 
     def tree(self, piece: str) -> Tree | None:
-        """The arrays of a piece; None where it is not there yet."""
-        if not self.has(piece):
+        """The arrays of a piece; None where they are not there (yet)."""
+        path = self.run.ticket(piece)
+        if not self.has(piece) or not checkpoints.exists(path):
             return None
         if piece not in self._trees:
-            self._trees[piece] = checkpoints.load(self.run.ticket(piece))[0]
+            self._trees[piece] = checkpoints.load(path)[0]
         return self._trees[piece]
 
 
@@ -259,8 +260,7 @@ class Search:
         steps = lab.recipe(network).steps
         probe = functools.partial(lab.probe, self.model, self.init)
         return [
-            Piece(name, self.model, self.replicates, steps, weights, probe)
-            for name in self.names()
+            Piece(name, self.model, self.replicates, steps, weights, probe) for name in self.names()
         ]
 
     def run_family(self, works: Sequence[Work], lab: Lab, keep: Keeper) -> None:
@@ -417,5 +417,3 @@ def stop_when_converged(how: convergence.Settings, *, every: int, classes: int) 
         )
 
     return stop
-
-

@@ -168,9 +168,7 @@ class _Work:
             rows[1][again],
             jnp.zeros(len(again), jnp.int32),
         )
-        trained = self.trainer.train(
-            members, data, resume=resume, observe=observe, stop=self.stop
-        )
+        trained = self.trainer.train(members, data, resume=resume, observe=observe, stop=self.stop)
         records = records_of(
             trained,
             self.recipe,
@@ -215,9 +213,7 @@ def _lay_out(
             lambda n, a, b: b if n in head else a, fresh.params, heads.params
         )
         fresh = Variables(params, fresh.stats)
-        return arms_.arm(
-            name, key, ticket, fresh, new_head=head, base=base, head=network.head
-        )
+        return arms_.arm(name, key, ticket, fresh, new_head=head, base=base, head=network.head)
 
     @jax.jit
     def every_arm(level: jax.Array, parts: tuple, fresh_keys: Key, control_keys: Key) -> arms_.Arm:

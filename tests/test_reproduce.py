@@ -1,0 +1,530 @@
+"""Reproductions: rows and rules, what is shared, the report against fixed records, bad input."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.paper_004 import xor
+from experiments.paper_004.rows import PAPER
+from experiments.paper_004.settings import PRESETS, FrankleCarbin
+from experiments.paper_004.trainings import Trainings, base_settings
+from experiments.reproduce import driver, lines, page, works
+from experiments.reproduce.papers import PAPERS
+from experiments.reproduce.rows import (
+    AGREES,
+    DIFFERS,
+    NOT_COMPARABLE,
+    Absent,
+    Between,
+    Bound,
+    Claim,
+    Holds,
+    Near,
+    Quantity,
+    SameShare,
+    Within,
+    judge,
+)
+from experiments.reproduce.works import Retrain
+from ltjax import convergence, published
+from ltjax.results import Record
+
+# Everything of the paper, as short and small as it can be.
+TINY = FrankleCarbin(
+    data="digits",
+    batch_size=20,
+    length="60it",
+    evaluate_every="10it",
+    trials=2,
+    repeats=2,
+    more_runs=1,
+    parameter_trials=1,
+    levels=2,
+    size_levels=1,
+    densities="0.9,0.5",
+    parameter_densities="0.5",
+    sizes=("30-10", "40-20"),
+    large_sds="0.4",
+    small_sds="0.025",
+    rates="0.5",
+    window=20,
+    calm=20,
+    change=0.3,
+    stop_converged=True,
+    xor_trials=12,
+    xor_steps=60,
+    xor_rates="1.0",
+)
+IDS = [row.id for row in PAPER.experiments(TINY)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The whole paper at a tiny length: settings and run."""
+    settings = dataclasses.replace(TINY, out=str(tmp_path_factory.mktemp("runs")))
+    return settings, train(settings)
+
+
+def train(settings, *names):
+    base = dataclasses.replace(base_settings(settings), devices=1, normalize="unit")
+    rows = driver.choose(PAPER.experiments(settings), names)
+    lab = driver.make_lab(
+        base, criterion=settings.criterion, stop_converged=settings.stop_converged, classes=10
+    )
+    return driver.train(PAPER, settings, rows, lab)
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("paper", PAPERS.values(), ids=list(PAPERS))
+def test_every_published_entry_of_a_paper_is_answered_exactly_once(paper):
+    claimed = [c.published for row in paper.experiments(paper.settings()) for c in row.claims]
+    assert sorted(claimed) == sorted(e.id for e in published.entries(paper.id))
+
+
+@pytest.mark.parametrize("paper", PAPERS.values(), ids=list(PAPERS))
+@pytest.mark.parametrize("preset", ["paper", "quick"])
+def test_every_preset_is_made_of_settings_and_only_shortens(paper, preset):
+    fields = {f.name for f in dataclasses.fields(paper.settings)}
+    assert set(paper.presets[preset]) <= paper.shortens <= fields
+    rows = paper.experiments(paper.settings(**paper.presets[preset]))
+    assert len({row.id for row in rows}) == len(rows)
+    for row in rows:
+        assert row.id.startswith(f"{paper.id}-")
+        assert row.works
+        assert all(claim.rule.text for claim in row.claims)
+
+
+def test_quick_keeps_levels_controls_and_metric():
+    quick = FrankleCarbin(**PRESETS["quick"])
+    for field in ("levels", "rate", "window", "calm", "change", "rule", "learning_rate"):
+        assert getattr(quick, field) == getattr(FrankleCarbin(), field)
+    assert {0.9, 0.75, 0.55, 0.4, 0.35, 0.25, 0.15, 0.1, 0.05} == set(quick.one_shot())
+
+
+def test_the_papers_numbers_of_rounds_come_out():
+    assert works.rounds_to(0.055, 0.2) == 13
+    assert works.rounds_to(0.05, 0.1) == 28
+    assert 0.8 ** FrankleCarbin().levels == pytest.approx(0.0092, abs=1e-4)
+
+
+def test_experiments_share_what_is_equal():
+    t = Trainings(FrankleCarbin())
+    rows = {row.id: row for row in PAPER.experiments(FrankleCarbin())}
+    assert t.iterative in rows["004-F7"].works
+    for name in ("004-F8", "004-F9", "004-F10", "004-F15", "004-F16"):
+        assert t.iterative in rows[name].works, name
+    assert t.one_shot in rows["004-F11"].works
+    assert t.one_shot.search.dense == t.iterative.dense == t.continued.search.dense
+    assert t.continued.search.stem != t.iterative.stem
+
+
+def test_names_of_different_works_differ():
+    every = [w for row in PAPER.experiments(FrankleCarbin()) for w in row.works]
+    names = [n for work in dict.fromkeys(every) for n in work.names()]
+    dense = [n for n in names if n.endswith(".dense")]
+    assert len(set(names) - set(dense)) == len(names) - len(dense)
+
+
+# --- rules ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "ours", "value", "agrees"),
+    [
+        (Near(3.0), Quantity(35.5), 38, True),
+        (Near(3.0), Quantity(34.9), 38, False),
+        (Near(3.0), Quantity(20, 15, 40), 38, True),
+        (Between(5.0), Quantity(17), [10, 15], True),
+        (Between(5.0), Quantity(21), [15, 10], False),
+        (Between(0.0), Quantity(12), [55, 35], False),
+        (Bound(at_least=True), Quantity(25), 25, True),
+        (Bound(at_least=True), Quantity(24.9), 25, False),
+        (Bound(at_least=False), Quantity(0.2), 0.15, False),
+        (Within(1.6), Quantity(2.7), 1.8, True),
+        (Within(1.6), Quantity(1.0), 1.8, False),
+        (SameShare(1000), Quantity(98.5, n=1000), 98.5, True),
+        (SameShare(1000), Quantity(99.9, n=1000), 98.5, False),
+        (Holds("x"), Quantity(holds=True), "words", True),
+        (Holds("x"), Quantity(holds=False), "words", False),
+    ],
+)
+def test_a_rule(rule, ours, value, agrees):
+    assert rule(ours, value) == agrees
+    assert rule.text
+
+
+def test_a_verdict_says_why_there_is_none():
+    entry = published.entry("004-0058")
+    for answer, bar, expected in (
+        (Quantity(36.0), "", AGREES),
+        (Quantity(10.0), "", DIFFERS),
+        (Quantity(36.0), "another data set", NOT_COMPARABLE),
+        (Absent("not trained"), "", NOT_COMPARABLE),
+    ):
+        claim = Claim(published=entry.id, ours=lambda results, a=answer: a, rule=Near(3.0))
+        verdict = judge(claim, entry, None, bar=bar)
+        assert verdict.verdict == expected
+        assert verdict.reason == (bar or getattr(answer, "reason", ""))
+
+
+# --- lines from records made by hand -----------------------------------------------------------
+
+
+def record(*, level=0, replicate=0, repeat=0, density=1.0, converges=500, height=0.9, kept=100):
+    """A training whose mean of two tests is calm from `converges` on, or never where None."""
+    steps = list(range(0, 1001, 100))
+    end = 10_000 if converges is None else converges
+    accuracy = [height - 0.05 * max(0, (end - 100 - s) // 100) for s in steps]
+    return Record(
+        phase="source", arm="ticket", level=level, replicate=replicate, repeat=repeat,
+        density=density, kept=kept, prunable=100, total=110, layers={},
+        steps=steps, train_loss=[], validation_accuracy=[], validation_loss=[],
+        test_accuracy=accuracy, test_loss=[], best_step=1000, accuracy=height,
+        final_accuracy=accuracy[-1],
+    )  # fmt: skip
+
+
+HOW = convergence.Settings(window=200, calm=200, change=0.01)
+
+
+def make_line(*levels):
+    """Points of (density, steps to convergence by trial, accuracy)."""
+    return [
+        lines.point(
+            [record(replicate=i, density=d, converges=c, height=h) for i, c in enumerate(ends)], HOW
+        )
+        for d, ends, h in levels
+    ]
+
+
+LINE = make_line(
+    (1.0, (600, 600), 0.9),
+    (0.5, (300, 500), 0.92),
+    (0.2, (500, 600), 0.9),
+    (0.1, (700, 700), 0.88),
+    (0.05, (None, None), 0.5),
+)
+
+
+def test_points_say_when_they_converge_and_where_the_line_is_cut():
+    assert LINE[0].steps == {0: 600, 1: 600}
+    assert LINE[1].steps == {0: 300, 1: 500}
+    assert LINE[1].accuracy == pytest.approx({0: 0.92, 1: 0.92})
+    assert [p.shown for p in LINE] == [True, True, True, True, False]
+    assert LINE[4].steps == {}
+
+
+def test_what_is_said_of_a_line():
+    assert lines.faster(LINE[1], LINE[0]).value == pytest.approx(1 - 400 / 600)
+    assert lines.gained(LINE[1], LINE[0]).value == pytest.approx(0.02)
+    assert lines.fastest(LINE) is LINE[1]
+    assert lines.first_below(LINE, lines.slower) == 0.1
+    assert lines.first_below(LINE, lines.less_accurate(0.03)) == 0.05
+    assert lines.first_below(LINE[:2], lines.slower) is None
+    assert lines.smallest_winning(LINE) == {0: 0.2, 1: 0.2}
+    assert lines.at(LINE, 0.51) is LINE[1]
+    assert lines.at(LINE, 0.4) is None
+    middle = lines.interpolated(LINE, 0.1 * 2**0.5, lines.step_of)
+    assert middle == pytest.approx((550 + 700) / 2)
+    assert np.isnan(lines.interpolated(LINE, 0.01, lines.step_of))
+
+
+def test_repeats_of_a_control_are_one_trial():
+    found = lines.point(
+        [record(replicate=i, repeat=k, converges=300 + 100 * k) for i in (0, 1) for k in (0, 1)],
+        HOW,
+    )
+    assert len(found.trials) == 4
+    assert found.steps == {0: 350, 1: 350}
+
+
+def test_convergence_is_judged_on_held_out_examples_where_there_are_some():
+    held_out = [0.5] * 11
+    judged = dataclasses.replace(record(converges=700), validation_accuracy=held_out)
+    found = lines.point([judged], HOW).trials[0].convergence
+    assert found.step == 100
+    assert found.accuracy == judged.test_accuracy[1]
+
+
+def test_a_failed_training_did_not_converge():
+    failed = dataclasses.replace(record(), failed_step=300)
+    assert lines.point([failed], HOW).trials[0].convergence.step is None
+
+
+# --- trainings --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_every_experiment_runs_and_is_reported(whole, name):
+    settings, run = whole
+    row = next(r for r in PAPER.experiments(settings) if r.id == name)
+    for work in row.works:
+        for piece in work.names():
+            assert run.piece_done(piece)
+    _, results = driver.read(run.path, PAPERS)
+    chapter = page.chapter(PAPER, results)
+    section = next(s for s in chapter.sections if s.row.id == name)
+    assert section.figures
+    assert len(section.verdicts) == len(row.claims)
+    for verdict in section.verdicts:
+        assert verdict.verdict == NOT_COMPARABLE  # Of digits nothing was published.
+        if not isinstance(verdict.ours, Absent):
+            assert verdict.reason.startswith("another setting: data = digits") or (
+                "tolerance" in verdict.reason or not name.startswith("004-F3")
+            )
+
+
+def test_one_shot_and_iterative_tickets_keep_exactly_what_they_should(whole):
+    settings, run = whole
+    t = Trainings(settings)
+    for series, shares in (
+        (t.one_shot, {1: (0.1, 0.05), 2: (0.5, 0.25)}),
+        (t.iterative, {1: (0.2, 0.1)}),
+    ):
+        name = series.piece if isinstance(series, Retrain) else series.level
+        for level, (hidden, output) in shares.items():
+            for r in run.read_piece(name(level)):
+                for layer, (kept, size) in r.layers.items():
+                    share = output if layer.startswith("head") else hidden
+                    assert kept == size - round(share * size)
+
+
+def test_controls_come_from_each_rounds_ticket(whole):
+    settings, run = whole
+    t = Trainings(settings)
+    for control in t.iterative_controls:
+        for level in (1, 2):
+            records = run.read_piece(control.piece(level))
+            assert [(r.replicate, r.repeat) for r in records] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+            ticket = run.read_piece(t.iterative.level(level))[0]
+            assert all(r.layers == ticket.layers for r in records)
+            curves = {tuple(r.test_accuracy) for r in records}
+            assert len(curves) == len(records)
+
+
+def test_continuing_is_another_search_from_the_same_dense_network(whole):
+    settings, run = whole
+    t, results = Trainings(settings), driver.read(whole[1].path, PAPERS)[1]
+    reset, continued = (results.tree(s.level(2)) for s in (t.iterative, t.continued.search))
+    assert t.continued.search.dense == t.iterative.dense
+    same = jax.tree.map(np.array_equal, reset["mask"], continued["mask"])
+    assert not all(jax.tree.leaves(same))
+    assert run.read_piece(t.continued.piece(2))[0].arm == "theta_0"
+
+
+def test_trainings_stop_once_their_convergence_is_known_and_searches_do_not(whole):
+    settings, run = whole
+    t = Trainings(settings)
+    short = [r for i in t.one_shot.numbers for r in run.read_piece(t.one_shot.piece(i))]
+    assert all(r.steps[-1] == 60 for r in run.read_piece(t.iterative.level(1)))
+    for r in short:
+        found = convergence.converged(r.steps, r.test_accuracy, settings=settings.criterion)
+        if found.step is not None:
+            assert r.steps[-1] == found.step + settings.calm
+    assert any(r.steps[-1] < 60 for r in short)
+
+
+def test_another_figure_trains_only_what_is_missing(tmp_path):
+    settings = dataclasses.replace(TINY, out=str(tmp_path), levels=1, densities="0.5")
+    first = train(settings, "004-F7")
+    times = {p: p.stat().st_mtime_ns for p in (first.path / "records").iterdir()}
+    second = train(settings, "004-F8")
+    assert second.path == first.path
+    now = {p: p.stat().st_mtime_ns for p in (first.path / "records").iterdir()}
+    assert {p: now[p] for p in times} == times
+    t = Trainings(settings)
+    new = {p.stem for p in now.keys() - times.keys()}
+    assert new == {n for c in t.iterative_controls for n in c.names()}
+
+
+def test_xor_is_pruned_two_units_at_a_time_and_reset(whole):
+    settings, run = whole
+    results = driver.read(run.path, PAPERS)[1]
+    search = Trainings(settings).xor_pruned()["Product"]
+    network, _ = xor.compiled(10, search.rate, search.sd, search.steps)
+    before = None
+    for count in search.units:
+        tree = results.tree(search.piece(count))
+        bias = np.asarray(tree["mask"]["dense_0"]["bias"])
+        assert (bias.sum(axis=1) == count).all()
+        if before is not None:
+            assert not (bias & ~before).any()
+        before = bias
+        again = xor.margins(network, xor.Variables(tree["theta_S"], {}), xor.dataset())
+        np.testing.assert_allclose(again, tree["margin"], atol=1e-6)
+
+
+def test_xor_success_is_counted_with_ties_as_right_and_strictly_wrong_points_as_wrong():
+    network, _ = xor.compiled(2, 0.1, 0.1, 10)
+    theta = network.init(jax.random.key(0)).params
+    zero = jax.tree.map(np.zeros_like, theta)  # Exactly 1/2 everywhere: all points tie.
+    right = {
+        "dense_0": {"kernel": np.float32([[9, -9], [-9, 9]]), "bias": np.float32([0, 0])},
+        "head": {"kernel": np.float32([[9], [9]]), "bias": np.float32([-40])},
+    }
+    wrong = {**right, "head": {"kernel": np.float32([[-9], [-9]]), "bias": np.float32([40])}}
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), zero, right, wrong)
+    found = xor.margins(network, xor.Variables(stacked, {}), xor.dataset())
+    assert found[0] == 0
+    assert found[1] > 0.49
+    assert found[2] < -0.49
+
+
+# --- the report --------------------------------------------------------------------------------
+
+
+def test_the_report_is_one_file_with_every_experiment_and_its_figures(whole, tmp_path):
+    _, run = whole
+    text = driver.write_report([run.path], PAPERS, tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    for name in IDS:
+        assert f'id="{name}-0"' in html
+        assert name in text
+        for kind in ("png", "svg"):
+            assert (tmp_path / "figures" / f"{name}_1.{kind}").stat().st_size > 1000
+    assert 'src="http' not in html
+    assert "digits" in html
+    for entry in published.entries("004"):
+        assert entry.id in html
+    assert driver.write_report([run.path], PAPERS, tmp_path) == text
+    assert (tmp_path / "report.html").read_text() == html
+
+
+def fake_run(tmp_path, levels, **changes):
+    """A run of records made by hand: (density, steps by trial, accuracy) of iterative levels."""
+    settings = dataclasses.replace(
+        FrankleCarbin(**PRESETS["quick"]), out=str(tmp_path), levels=len(levels) - 1, **changes
+    )
+    run = driver.open_run(PAPER, settings)
+    search = Trainings(settings).iterative
+    with run.create():
+        for number, (density, ends, height) in enumerate(levels):
+            steps = list(range(0, 12_001, 100))
+            made = [
+                dataclasses.replace(
+                    record(replicate=i, density=density, level=number),
+                    steps=steps,
+                    # Rising, then a jump: the mean of ten tests is level from `end` on.
+                    test_accuracy=[
+                        height - (0.1 + 5e-6 * (end - s)) * (s < end - 900) for s in steps
+                    ],
+                )
+                for i, end in enumerate(ends)
+            ]
+            run.finish_piece(search.level(number), made)
+    return settings, run
+
+
+def verdicts_of(run, name):
+    _, results = driver.read(run.path, PAPERS)
+    chapter = page.chapter(PAPER, results)
+    section = next(s for s in chapter.sections if s.row.id == name)
+    return {v.published.id: v for v in section.verdicts}
+
+
+def test_the_report_judges_fixed_records(tmp_path):
+    _, run = fake_run(
+        tmp_path,
+        [
+            (1.0, (6000, 8000), 0.9),
+            (0.8, (6000, 6000), 0.9),
+            (0.64, (5000, 5000), 0.9),
+            (0.512, (5000, 5000), 0.9),
+            (0.41, (4000, 4900), 0.9),
+        ],
+    )
+    found = verdicts_of(run, "004-F7")
+    here = found["004-0058"]  # 36 % faster at 41 %.
+    assert here.verdict == AGREES
+    assert here.ours.value == pytest.approx(100 * (1 - 4450 / 7000))
+    assert here.ours.n == 2
+    assert found["004-0059"].verdict == NOT_COMPARABLE
+    assert found["004-0059"].reason == "not trained in this run"
+    assert found["004-0066"].verdict == AGREES
+
+
+def test_disagreements_stay_visible_and_say_that_the_run_was_shortened(tmp_path):
+    _, run = fake_run(
+        tmp_path,
+        [(d, (7000, 7000), 0.9) for d in (1.0, 0.8, 0.64, 0.512, 0.41)],
+    )
+    assert verdicts_of(run, "004-F7")["004-0058"].verdict == DIFFERS
+    text = driver.write_report([run.path], PAPERS, tmp_path / "to")
+    assert "differs (shortened run)" in (tmp_path / "to" / "report.html").read_text()
+    assert "a shortened run: length = 7500it (paper: 50000it)" in text
+
+
+def test_another_setting_is_not_compared(tmp_path):
+    _, run = fake_run(tmp_path, [(1.0, (7000,), 0.9), (0.8, (7000,), 0.9)], data="fashion_mnist")
+    found = verdicts_of(run, "004-F7")
+    assert {v.verdict for v in found.values()} == {NOT_COMPARABLE}
+    assert found["004-0067"].reason == "another setting: data = fashion_mnist (paper: mnist)"
+
+
+# --- bad input --------------------------------------------------------------------------------
+
+
+def test_an_unknown_experiment_names_near_ones():
+    with pytest.raises(ValueError, match="004-F7"):
+        driver.choose(PAPER.experiments(TINY), ["004-F77"])
+
+
+def test_a_claim_on_what_was_never_published_is_refused():
+    row = PAPER.experiments(TINY)[0]
+    claim = dataclasses.replace(row.claims[0], published="004-9999")
+    with pytest.raises(ValueError, match=r"004-9999.*published\.json"):
+        driver.check_published([dataclasses.replace(row, claims=(claim,))])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"version": 0}, "version 0 instead of 1"),
+        ({"momentum": 0.9}, "with or without momentum"),
+    ],
+)
+def test_a_run_of_another_version_of_the_settings_is_refused(tmp_path, change, words):
+    _, run = fake_run(tmp_path, [(1.0, (7000,), 0.9)])
+    values = json.loads(run.settings_file.read_text())
+    run.settings_file.write_text(json.dumps({**values, **change}))
+    with pytest.raises(ValueError, match=words):
+        driver.read(run.path, PAPERS)
+
+
+def test_a_directory_without_a_reproduction_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no reproduction of a paper"):
+        driver.runs_in(tmp_path, PAPERS)
+
+
+def command(*words):
+    return subprocess.run(
+        [sys.executable, "-m", *words], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["experiments.frankle_carbin", "--experiments=004-F77"], "004-F7"),
+        (["experiments.frankle_carbin", "--preset=quik"], "quick"),
+        (["experiments.frankle_carbin", "--shuffle=some"], "hidden or all"),
+        (["experiments.frankle_carbin", "--rule=rangr"], "range"),
+        (["experiments.report"], "give directories of runs"),
+        (["experiments.report", "nowhere"], "no reproduction"),
+    ],
+)
+def test_bad_input_is_one_line_and_makes_nothing(words, said, tmp_path):
+    out = tmp_path / "out"
+    flag = [f"--out={out}"] if "carbin" in words[0] else []
+    done = command(*words, *flag)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert not out.exists()
