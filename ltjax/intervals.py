@@ -62,7 +62,7 @@ def _paired(
         n_resamples=_RESAMPLES,
         confidence_level=LEVEL,
         method="percentile",
-        random_state=np.random.default_rng(0),
+        rng=np.random.default_rng(0),
     ).confidence_interval
     return Interval(value, float(found.low), float(found.high), len(both))
 

@@ -1,6 +1,7 @@
 """What the figures of paper 004 need trained; equal rows are trained once."""
 
 import dataclasses
+from typing import Any
 
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.xor import UnitSearch
@@ -44,7 +45,7 @@ class Trainings:
 
     settings: FrankleCarbin
 
-    def search(self, *, sd: float | None = None, size: str = "300-100", **changes: int) -> Search:
+    def search(self, *, sd: float | None = None, size: str = "300-100", **changes: Any) -> Search:
         """A search with the paper's settings; `changes` are fields of `Search`."""
         s = self.settings
         fields = {"levels": 0, "replicates": s.trials, "seed": s.seed, "rate": s.rate, **changes}
@@ -68,17 +69,18 @@ class Trainings:
     @property
     def one_shot_controls(self) -> tuple[Retrain, Retrain]:
         """Controls 1 and 2 of the one-shot tickets."""
-        return tuple(
-            dataclasses.replace(self.one_shot, arm=arm, repeats=self.settings.repeats)
-            for arm in ("redrawn", self.settings.control_2)
-        )
+        return self._controls(self.one_shot)
 
     @property
     def iterative_controls(self) -> tuple[Retrain, Retrain]:
         """Controls 1 and 2 of each round's ticket (reading 4.11)."""
-        return tuple(
-            Retrain(search=self.iterative, arm=arm, repeats=self.settings.repeats)
-            for arm in ("redrawn", self.settings.control_2)
+        return self._controls(Retrain(search=self.iterative))
+
+    def _controls(self, tickets: Retrain) -> tuple[Retrain, Retrain]:
+        repeats = self.settings.repeats
+        return (
+            dataclasses.replace(tickets, arm="redrawn", repeats=repeats),
+            dataclasses.replace(tickets, arm=self.settings.control_2, repeats=repeats),
         )
 
     @property
