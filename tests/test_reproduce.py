@@ -32,6 +32,7 @@ from experiments.reproduce.rows import (
 )
 from experiments.reproduce.works import Retrain
 from ltjax import convergence, published
+from ltjax.report import style
 from ltjax.results import Record
 
 # Everything of the paper, as short and small as it can be.
@@ -396,6 +397,26 @@ def test_the_report_is_one_file_with_every_experiment_and_its_figures(whole, tmp
         assert entry.id in html
     assert driver.write_report([run.path], PAPERS, tmp_path) == text
     assert (tmp_path / "report.html").read_text() == html
+
+
+def test_without_matplotlib_the_report_has_no_figures_and_says_so(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(style, "available", lambda: False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    driver.write_report([whole[1].path], PAPERS, tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    assert style.MISSING_PLOTS.split(";")[0] in html
+    assert "<img" not in html
+    assert not list((tmp_path / "figures").iterdir())
+
+
+def test_several_runs_make_one_report(whole, tmp_path):
+    _, other = fake_run(tmp_path, [(1.0, (7000,), 0.9), (0.8, (7000,), 0.9)])
+    text = driver.write_report([whole[1].path, other.path], PAPERS, tmp_path)
+    assert whole[1].path.name in text
+    assert other.path.name in text
+    html = (tmp_path / "report.html").read_text()
+    assert 'id="004-F7-0"' in html
+    assert 'id="004-F7-1"' in html
 
 
 def fake_run(tmp_path, levels, **changes):

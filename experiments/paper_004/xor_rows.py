@@ -133,7 +133,18 @@ def _random(settings: FrankleCarbin, trainings: Trainings) -> Experiment:
 
         columns = [(f"{n} units", n) for n in BY_TWO_UNITS]
         printed = {(e.setting["hidden_units"], e.metric): e.value for e in entries}
-        return [_sweep(settings, trainings, "F1", columns, cell, printed)]
+        pairs = [(n, m) for n in BY_TWO_UNITS for m in success]
+        as_printed = Table(
+            title="Success in %, as Figure 1 prints it",
+            heads=["", *[f"{n} {m}" for n, m in pairs]],
+            body=[
+                ["published", *[f"{printed[pair]:.1f}" for pair in pairs]],
+                ["ours", *[_text(alone(rows[n], n, success[m])(results)) for n, m in pairs]],
+            ],
+            note="Hidden units, then DB (decision boundary) or ZL (zero loss).",
+            shown=True,
+        )
+        return [as_printed, _sweep(settings, trainings, "F1", columns, cell, printed)]
 
     return Experiment(
         id="004-F1",
@@ -277,6 +288,7 @@ def _joint_and_conditional(
         title="Joint and conditional percentages of F2 (ours)",
         heads=heads,
         body=body,
+        shown=True,
         note="Joint: of all networks, those that succeed both whole and pruned, as the paper "
         "prints. Conditional: of those that succeed whole.",
     )

@@ -80,8 +80,6 @@ class Chapter:
 
 def chapter(paper: Paper, results: Results) -> Chapter:
     """Judges and draws what a run has trained so far."""
-    import matplotlib
-
     printed = config.as_dict(paper.settings(), identity_only=True)
     ours = config.as_dict(results.settings, identity_only=True)
     changed = {n: (ours[n], printed[n]) for n in printed if ours[n] != printed[n]}
@@ -102,6 +100,8 @@ def chapter(paper: Paper, results: Results) -> Chapter:
         )
         drawn: Mapping[str, Figure] = {}
         if style.available():
+            import matplotlib
+
             with matplotlib.rc_context(style.RC):
                 drawn = row.figures(results)
         sections.append(Section(row, verdicts, drawn, row.tables(results), shortened, other))
@@ -183,7 +183,7 @@ def _section(section: Section, anchor: str) -> list[str]:
         heads = ["published", "in the paper", "theirs", "ours", "n", "verdict", "rule, remarks"]
         body = [_verdict(v, shortened=bool(section.shortened)) for v in section.verdicts]
         parts.append(_words_table(heads, body))
-    parts += [blocks.details(t.title, _table(t)) for t in section.tables]
+    parts += [blocks.details(t.title, _table(t), shown=t.shown) for t in section.tables]
     return parts
 
 
@@ -196,6 +196,8 @@ def _verdict(v: Verdict, *, shortened: bool) -> str:
     said = [f"Rule: {v.claim.rule.text}."]
     if v.claim.remark:
         said.append(f"{v.claim.remark[0].upper()}{v.claim.remark[1:]}.")
+    if entry.note:
+        said.append(f"Note on the number: {entry.note}.")
     verdict = v.verdict
     if v.verdict == NOT_COMPARABLE:
         verdict += f": {v.reason}"

@@ -214,12 +214,13 @@ def judge(claim: Claim, published: Published, results: Results, *, bar: str = ""
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of ours beyond the published numbers."""
+    """A table beside the verdicts; one that is `shown` is open at first."""
 
     title: str
     heads: Sequence[str]
     body: Sequence[Sequence[str]]
     note: str = ""
+    shown: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

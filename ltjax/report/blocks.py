@@ -29,9 +29,10 @@ def bullets(sentences: Iterable[str]) -> str:
     return "<ul>\n" + "\n".join(f"<li>{html.escape(s)}</li>" for s in sentences) + "\n</ul>"
 
 
-def details(head: str, inner: str) -> str:
-    """A block that opens on a click."""
-    return f"<details>\n<summary>{html.escape(head)}</summary>\n{inner}\n</details>"
+def details(head: str, inner: str, *, shown: bool = False) -> str:
+    """A block that opens and closes on a click; closed at first, unless it is `shown`."""
+    kind = " open" if shown else ""
+    return f"<details{kind}>\n<summary>{html.escape(head)}</summary>\n{inner}\n</details>"
 
 
 def pairs(mapping: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ td.win, tbody tr:hover td.win { background: var(--win); }
 table.pairs th, table.pairs td { text-align: left; white-space: normal; vertical-align: top; }
 table.pairs th { font-weight: 500; width: 15rem; }
 table.pairs td { overflow-wrap: anywhere; }
+table.words th { text-align: left; }
 table.words td { max-width: 24rem; text-align: left; vertical-align: top; white-space: normal; }
 td.agrees { background: var(--win); }
 td.differs { background: #fbe3df; }
