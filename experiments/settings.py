@@ -57,7 +57,7 @@ class FindTicket:
     scope: str = setting(
         "layerwise", "Rank weights within layers (layerwise) or over all (global)."
     )
-    score: str = setting("magnitude", "magnitude, random, snip, snip_signed.")
+    score: str = setting("magnitude", f"One of {', '.join(pruning.SCORES)}.")
     score_at: str = setting(
         "end", "Score theta_S (end) or the weights a level starts from (start)."
     )

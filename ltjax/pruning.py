@@ -1,6 +1,6 @@
 """Pruning: scores rate the weights, a plan says how many stay, and ranking cuts exactly.
 
-A *score* is one function and one row of `SCORES`. A *group* is a set of leaves whose weights
+A *score* is a row of `SCORES` (`ltjax.scores`). A *group* is a set of leaves whose weights
 are ranked together. A *plan* holds the number of weights that each group keeps at each level,
 known before anything is trained, because the counts are exact.
 """
@@ -8,58 +8,18 @@ known before anything is trained, because the counts are exact.
 from collections.abc import Mapping, Sequence
 import dataclasses
 import itertools
-from typing import Protocol
+import math
 
 import jax
 import jax.numpy as jnp
 
 from ltjax import trees
-from ltjax.types import Key, LossFn, Mask, Params, Scores
+from ltjax.scores import SCORES
+from ltjax.types import Mask, Params, Scores
+
+__all__ = ["SCOPES", "SCORES", "Plan", "keep_best", "plan", "pooled", "spread"]
 
 SCOPES = ("layerwise", "global")
-
-
-class ScoreFn(Protocol):
-    """Rates each weight; the lowest are pruned first."""
-
-    def __call__(self, params: Params, *, key: Key, loss_fn: LossFn) -> Scores:
-        """Scores of the (already masked) `params`; `loss_fn` is the loss on one batch."""
-        ...
-
-
-def magnitude(params: Params, *, key: Key, loss_fn: LossFn) -> Scores:
-    """|w| (Han et al., 2015; Frankle & Carbin)."""
-    del key, loss_fn
-    return jax.tree.map(jnp.abs, params)
-
-
-def random(params: Params, *, key: Key, loss_fn: LossFn) -> Scores:
-    """Uniform numbers, each leaf with its own key."""
-    del loss_fn
-    leaves, treedef = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
-    return treedef.unflatten(
-        [jax.random.uniform(k, p.shape) for k, p in zip(keys, leaves, strict=True)]
-    )
-
-
-def snip_signed(params: Params, *, key: Key, loss_fn: LossFn) -> Scores:
-    """W * dL/dw with its sign, as paper 002 prints it (reading 2.3)."""
-    del key
-    return jax.tree.map(jnp.multiply, params, jax.grad(loss_fn)(params))
-
-
-def snip(params: Params, *, key: Key, loss_fn: LossFn) -> Scores:
-    """|w * dL/dw| (Lee et al., 2019, https://arxiv.org/abs/1810.02340)."""
-    return jax.tree.map(jnp.abs, snip_signed(params, key=key, loss_fn=loss_fn))
-
-
-SCORES: Mapping[str, ScoreFn] = {
-    "magnitude": magnitude,
-    "random": random,
-    "snip": snip,
-    "snip_signed": snip_signed,
-}
 
 
 def keep_best(
@@ -104,8 +64,9 @@ class Plan:
     Attributes:
       groups: leaf names of each group.
       sizes: prunable weights of each group.
-      counts: kept weights, [level][group]; level 0 is dense.
-      densities: nominal density of each level, 1.0 first.
+      counts: kept weights, [level][group]; level 0 is dense, or what a search from a mask begins
+        with.
+      densities: nominal density of each level; level 0 has 1.0, or the mask's own.
     """
 
     groups: tuple[tuple[str, ...], ...]
@@ -128,6 +89,62 @@ class Plan:
         return sum(self.counts[level])
 
 
+def pooled(plan: Plan) -> Plan:
+    """The same number of weights at each level, ranked over all layers together.
+
+    For SNIP at the total count of a mask pruned layer by layer (paper 002, reading 2.4).
+    """
+    return dataclasses.replace(
+        plan,
+        groups=(plan.prunable,),
+        sizes=(sum(plan.sizes),),
+        counts=tuple((plan.kept(level),) for level in range(plan.levels + 1)),
+    )
+
+
+def spread(params: Params, plan: Plan) -> Plan:
+    """The same number of weights at each level, spread over layers as Erdos-Renyi-kernel.
+
+    A kernel of shape (..., in, out) keeps a share in proportion to the sum of its sizes over
+    their product, at most all (Evci et al., 2020, https://arxiv.org/abs/1911.11134, appendix
+    A.1). Numbers are rounded down, and what is left goes to the largest remainders.
+
+    Args:
+      params: parameters or their shapes.
+      plan: whose totals are kept.
+    """
+    shapes = {
+        name: leaf.shape
+        for name, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True)
+        if name in plan.prunable
+    }
+    sizes = tuple(math.prod(shape) for shape in shapes.values())
+    raw = [sum(shape) / math.prod(shape) for shape in shapes.values()]
+    counts = tuple(_spread(plan.kept(level), sizes, raw) for level in range(plan.levels + 1))
+    groups = tuple((name,) for name in shapes)
+    return dataclasses.replace(plan, groups=groups, sizes=sizes, counts=counts)
+
+
+def _spread(total: int, sizes: Sequence[int], raw: Sequence[float]) -> tuple[int, ...]:
+    """Whole numbers that sum to `total`, in proportion to raw * size, none above its size."""
+    full: set[int] = set()
+    while True:
+        rest = [i for i in range(len(sizes)) if i not in full]
+        left = total - sum(sizes[i] for i in full)
+        unit = left / sum(raw[i] * sizes[i] for i in rest) if rest else 0.0
+        over = {i for i in rest if raw[i] * unit > 1}
+        if not over:
+            break
+        full |= over
+    ideal = [float(sizes[i]) if i in full else raw[i] * unit * sizes[i] for i in range(len(sizes))]
+    found = [math.floor(x) for x in ideal]
+    by_remainder = sorted(range(len(sizes)), key=lambda i: found[i] - ideal[i])
+    open_ = [i for i in by_remainder if found[i] < sizes[i]]
+    for i in open_[: total - sum(found)]:
+        found[i] += 1
+    return tuple(found)
+
+
 def plan(
     params: Params,
     *,
@@ -136,6 +153,7 @@ def plan(
     rates: Mapping[str, float] | None = None,
     densities: Sequence[float] = (),
     scope: str = "layerwise",
+    live: Mapping[str, int] | None = None,
     head: str = "head",
 ) -> Plan:
     """Settles every count of a search before it begins.
@@ -153,6 +171,8 @@ def plan(
       densities: falling target densities, one a level. A group with a rule prunes the share
         (1 - density) * its rate / `rate` (half for the output layer of paper 004).
       scope: `layerwise` ranks within each leaf, `global` over all leaves of the same rule.
+      live: weights of each leaf that level 0 begins with, for a search from a mask (the flip of
+        paper 002); all of them by default. With rounds only.
       head: name of the output module.
 
     Raises:
@@ -187,7 +207,9 @@ def plan(
         counts = _counts_for_densities(nominal, totals, group_rates, rate)
     else:
         nominal = tuple((1 - rate) ** level for level in range(levels + 1))
-        counts = _counts_for_rounds(levels, totals, group_rates)
+        begun = [sum((live or sizes).get(name, sizes[name]) for name in group) for group in groups]
+        nominal = tuple(sum(begun) / sum(totals) * density for density in nominal)
+        counts = _counts_for_rounds(levels, begun, group_rates)
     return Plan(groups, totals, counts, nominal)
 
 

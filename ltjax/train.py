@@ -17,6 +17,7 @@ import optax
 from ltjax import masks, trees
 from ltjax.data import order
 from ltjax.optimizers import Schedule
+from ltjax.scores import Probe
 from ltjax.types import Images, Key, Labels, Mask, Params, Pixels, Scalar, Tree, Variables
 
 MEASURES = ("accuracy", "loss")
@@ -269,21 +270,19 @@ def _loss(
     return cross_entropy(logits, labels).mean(), stats
 
 
-def loss_at(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -> Callable:
-    """The loss of parameters on one random batch of the member's rows, for scores."""
-    rows = jax.random.choice(key, member.train_rows, (batch,), replace=False)
+def probe(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -> Probe:
+    """What scores may ask, on one random batch of the member's rows."""
+    pick, draw = jax.random.split(key)
+    rows = jax.random.choice(pick, member.train_rows, (batch,), replace=False)
+    pixels, labels = data.train.images[rows], data.train.labels[rows]
 
     def loss(params: Params) -> Scalar:
-        return _loss(
-            params,
-            member.start.stats,
-            data.train.images[rows],
-            data.train.labels[rows],
-            data,
-            recipe,
-        )[0]
+        return _loss(params, member.start.stats, pixels, labels, data, recipe)[0]
 
-    return loss
+    def forward(params: Params, images: Images) -> jax.Array:
+        return recipe.apply(Variables(params, member.start.stats), images, train=False)[0]
+
+    return Probe(draw, loss, forward, pixels_to_images(pixels, data))
 
 
 def _evaluate(

@@ -12,7 +12,7 @@ FLOORS = (
     {"types", "results", "intervals"},
     {"trees", "rundir"},
     {"analysis", "checkpoints", "config", "convergence", "data", "masks", "models", "optimizers"}
-    | {"progress", "published", "units"},
+    | {"progress", "published", "scores", "units"},
     {"portable", "pruning", "report", "tickets", "train"},
     {"population", "arms"},
     {"lottery"},

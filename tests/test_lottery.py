@@ -466,3 +466,30 @@ def test_one_shot_tickets_are_cut_from_the_end_of_one_training(levels):
 def test_a_retraining_that_does_not_fit_is_refused(levels, wrong, message):
     with pytest.raises(ValueError, match=message):
         again(levels, **wrong)
+
+
+def test_a_flipped_search_begins_with_the_complement_and_never_leaves_it(levels):
+    prunable = PLAN.prunable
+    ticket = levels[2].mask
+    flipped = jax.vmap(lambda m: masks.complement(m, prunable))(ticket)
+    left = dict(zip(prunable, PLAN.counts[2], strict=True))
+    live = {n: size - left[n] for n, size in zip(prunable, PLAN.sizes, strict=True)}
+    plan = pruning.plan(NET.shapes().params, rate=0.3, levels=2, rates={"output": 0.1}, live=live)
+    found = find(plan=plan, mask=jax.device_get(flipped))
+    check_counts(found, plan)
+    assert_trees_equal(found[0].mask, jax.device_get(flipped))
+    for level in found:
+        for name in prunable:
+            assert not (leaves(level.mask)[name] & leaves(ticket)[name]).any()
+        assert_trees_equal(level.theta_0, levels[0].theta_0)
+    dense = leaves(found[0].theta_S.params)
+    assert all((dense[n][leaves(ticket)[n]] == 0).all() for n in prunable)
+
+
+def test_a_mask_that_does_not_fit_its_plan_is_refused(levels):
+    with pytest.raises(ValueError, match="live="):
+        find(mask=levels[1].mask)
+    other = toys.net("mlp-9").shapes().params
+    wrong = jax.tree.map(lambda leaf: np.ones((2, *leaf.shape), bool), other)
+    with pytest.raises(ValueError, match="mask"):
+        find(mask=wrong)

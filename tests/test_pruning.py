@@ -1,11 +1,15 @@
 """Counts are exact, ties go by position, nothing comes back, and 002's columns come out."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import masks, pruning, trees
+from ltjax import masks, models, pruning, scores, trees
+from ltjax.scores import Probe
+from ltjax.types import Variables
 from tests.conftest import small_params
 
 # Kept columns of paper 002, Tables 6 and 7 (`published.json`; row 7 of Table 7 is a mean, .5).
@@ -77,6 +81,14 @@ def loss_fn(params):
     return sum(jnp.sum(jnp.sin(w) * 1.7) for w in jax.tree.leaves(params))
 
 
+def probe(key, loss=loss_fn):
+    return Probe(key, loss, lambda p, x: sum_of_squares(p) * x.sum(), jnp.ones((1, 2, 2, 1)))
+
+
+def sum_of_squares(params):
+    return sum(jnp.sum(w**2) for w in jax.tree.leaves(params))
+
+
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("scope", pruning.SCOPES)
 @pytest.mark.parametrize("score", pruning.SCORES)
@@ -86,8 +98,8 @@ def test_every_score_and_scope_prunes_the_planned_count_and_shrinks(score, scope
     mask = masks.dense(params)
 
     def prune(mask, counts, key):
-        scores = pruning.SCORES[score](masks.apply(params, mask), key=key, loss_fn=loss_fn)
-        return pruning.keep_best(scores, mask, counts, groups=plan.groups)
+        rated = pruning.SCORES[score](masks.apply(params, mask), probe(key))
+        return pruning.keep_best(rated, mask, counts, groups=plan.groups)
 
     prune = jax.jit(prune) if jit else prune
     for level in range(1, 5):
@@ -112,9 +124,9 @@ def test_magnitude_keeps_the_largest_and_snip_differs_from_its_signed_form(key):
     plan = pruning.plan(params, rate=0.5, levels=1)
 
     def prune(score):
-        scores = pruning.SCORES[score](params, key=key, loss_fn=loss_fn)
+        rated = pruning.SCORES[score](params, probe(key))
         counts = jnp.asarray(plan.counts[1])
-        return pruning.keep_best(scores, masks.dense(params), counts, groups=plan.groups)
+        return pruning.keep_best(rated, masks.dense(params), counts, groups=plan.groups)
 
     kernel, kept = params["dense_0"]["kernel"], prune("magnitude")["dense_0"]["kernel"]
     assert float(jnp.abs(kernel[kept]).min()) >= float(jnp.abs(kernel[~kept]).max())
@@ -125,13 +137,13 @@ def test_magnitude_keeps_the_largest_and_snip_differs_from_its_signed_form(key):
 
 def test_snip_is_weight_times_gradient(key):
     params = {"w": jnp.array([1.0, -2.0])}
-    scores = pruning.snip(params, key=key, loss_fn=lambda p: jnp.sum(p["w"] ** 2))
-    np.testing.assert_allclose(scores["w"], [2, 8])
+    found = scores.snip(params, probe(key, lambda p: jnp.sum(p["w"] ** 2)))
+    np.testing.assert_allclose(found["w"], [2, 8])
 
 
 def test_random_scores_give_equal_layers_unequal_masks(key):
-    scores = pruning.random(small_params(), key=key, loss_fn=loss_fn)
-    assert not np.array_equal(scores["dense_0"]["kernel"], scores["dense_1"]["kernel"])
+    found = scores.random(small_params(), probe(key))
+    assert not np.array_equal(found["dense_0"]["kernel"], found["dense_1"]["kernel"])
 
 
 def test_a_rate_of_zero_leaves_the_layer_out_of_the_count():
@@ -191,3 +203,95 @@ def test_kinds_and_names():
         "norm_0/bias": "norm",
         "norm_0/scale": "norm",
     }
+
+
+def test_grasp_is_weight_times_hessian_times_gradient(key):
+    # L = a^2 b: g = (2ab, a^2), H = [[2b, 2a], [2a, 0]].
+    params = {"a": jnp.array([2.0]), "b": jnp.array([3.0])}
+    found = scores.grasp(params, probe(key, lambda p: (p["a"] ** 2 * p["b"]).sum()))
+    np.testing.assert_allclose(found["a"], [2 * (6 * 12 + 4 * 4)])
+    np.testing.assert_allclose(found["b"], [3 * (4 * 12)])
+
+
+def synflow_probe(network, params):
+    def forward(p, x):
+        return network.apply(Variables(p, {}), x, train=False)[0]
+
+    return Probe(jax.random.key(0), loss_fn, forward, jnp.ones((1, *network.input_shape)))
+
+
+def test_synflow_sees_no_signs_and_conserves_its_flow():
+    network = models.make("mlp-6-5", input_shape=(2, 2, 1), classes=3)
+    params = network.init(jax.random.key(0)).params  # Biases begin at 0.
+    found = scores.synflow(params, synflow_probe(network, params))
+    turned = scores.synflow(jax.tree.map(jnp.negative, params), synflow_probe(network, params))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(turned), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+    kernels = [found[n]["kernel"] for n in ("dense_0", "dense_1", "head")]
+    for into, out in itertools.pairwise(kernels):  # Unit by unit.
+        np.testing.assert_allclose(into.sum(axis=0), out.sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose([k.sum() for k in kernels], kernels[0].sum(), rtol=1e-4)
+
+
+def emptied(score, *, steps, kept):
+    """Layers that keep nothing after global pruning to `kept` weights in `steps` cuts."""
+    network = models.make("mlp-20-20-20", input_shape=(8, 8, 1), classes=4)
+    params = network.init(jax.random.key(3)).params
+    about = synflow_probe(network, params)
+    plan = pruning.plan(params, rate=0.1, levels=1, scope="global")
+    mask, size = masks.dense(params), plan.kept(0)
+    for step in range(1, steps + 1):
+        count = round(size * (kept / size) ** (step / steps))
+        rated = pruning.SCORES[score](masks.apply(params, mask), about)
+        mask = pruning.keep_best(rated, mask, jnp.array([count]), groups=plan.groups)
+    counted = masks.count(mask, plan.prunable)
+    assert counted.kept == kept
+    return [name for name, (left, _) in counted.layers.items() if left == 0]
+
+
+def test_iterative_synflow_empties_no_layer_where_magnitude_does():
+    assert emptied("magnitude", steps=1, kept=25)
+    assert not emptied("synflow", steps=100, kept=25)
+
+
+def test_a_pooled_plan_keeps_the_totals_of_its_layers():
+    params, rates = NETS_002["fc"]
+    plan = pruning.plan(params, rate=0.2, rates=rates, levels=10)
+    total = pruning.pooled(plan)
+    assert [total.kept(level) for level in range(1, 11)] == KEPT_002["fc"]
+    assert total.prunable == plan.prunable
+    assert len(total.groups) == 1
+
+
+@pytest.mark.parametrize("net", NETS_002)
+def test_erdos_renyi_kernel_keeps_the_totals_and_favours_small_layers(net):
+    params, rates = NETS_002[net]
+    plan = pruning.plan(params, rate=0.2, rates=rates, levels=10)
+    found = pruning.spread(params, plan)
+    for level in range(11):
+        assert found.kept(level) == plan.kept(level)
+        assert all(0 <= c <= n for c, n in zip(found.counts[level], found.sizes, strict=True))
+    assert found.counts[0] == found.sizes
+    shares = dict(zip(found.prunable, np.divide(found.counts[10], found.sizes), strict=True))
+    assert shares["head/kernel"] > shares["dense_1/kernel"] > shares["dense_0/kernel"]
+
+
+def test_erdos_renyi_kernel_by_hand():
+    # 4x4 and 2x2, raw shares 1/2 and 1; 8 of 20: unit (8 / 12) gives 5.33 and 2.67.
+    params = shapes(dense_0=(4, 4), head=(2, 2))
+    plan = pruning.plan(params, rate=0.2, levels=0, densities=(0.4,), scope="global")
+    assert plan.kept(1) == 8
+    assert pruning.spread(params, plan).counts[1] == (5, 3)
+
+
+def test_a_plan_may_begin_with_what_a_mask_left():
+    params, rates = NETS_002["fc"]
+    plan = pruning.plan(params, rate=0.2, rates=rates, levels=7)
+    left = dict(zip(plan.prunable, plan.counts[7], strict=True))
+    flipped = {n: size - left[n] for n, size in zip(plan.prunable, plan.sizes, strict=True)}
+    other = pruning.plan(params, rate=0.2, rates=rates, levels=9, live=flipped)
+    assert other.kept(0) == 266200 - KEPT_002["fc"][6]
+    assert other.counts[1] == tuple(
+        n - round((0.1 if "head" in name else 0.2) * n) for name, n in flipped.items()
+    )
+    assert other.densities[0] == pytest.approx(1 - KEPT_002["fc"][6] / 266200)

@@ -48,6 +48,7 @@ def find(
     score_at: str = "end",
     score_batch: int = 0,
     one_shot: bool = False,
+    mask: Mask | None = None,
     trainer: Trainer | None = None,
     keep: Keeper = once,
 ) -> Iterator[Found]:
@@ -70,7 +71,10 @@ def find(
       score: a row of `pruning.SCORES`.
       score_at: `end` rates theta_S, `start` the weights that the level began with.
       score_batch: examples of the batch for scores with gradients; 0 means the batch size.
-      one_shot: every level is pruned from the dense network.
+      one_shot: every level is pruned from level 0.
+      mask: what level 0 begins with instead of everything, for instance the complement of a
+        ticket's (paper 002's flip), stacked over the replicates; its counts are those of level 0
+        of the plan (`pruning.plan` with `live`).
       trainer: a compiled trainer of `recipe`, to spread over chosen devices.
       keep: the keeper.
 
@@ -111,18 +115,25 @@ def find(
         carry_optimizer="optimizer" not in reset,
         keep=keep,
     )
-    return _levels(work, go_back, one_shot=one_shot)
+    if mask is not None:
+        _check_mask(mask, plan, shapes, replicates)
+    return _levels(work, go_back, mask, one_shot=one_shot)
 
 
 def _levels(
-    work: "_Work", go_back: Callable[[Level, Level], Start], *, one_shot: bool
+    work: "_Work",
+    go_back: Callable[[Level, Level], Start],
+    mask: Mask | None,
+    *,
+    one_shot: bool,
 ) -> Iterator[Found]:
     theta_0 = theta_k = work.theta_0
-    dense = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), theta_0.params)
+    if mask is None:
+        mask = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), theta_0.params)
     start = Start(theta_0, None, 0, 0, 0)
     for level in tickets.search(
         start,
-        dense,
+        mask,
         work.train,
         work.prune,
         go_back,
@@ -170,6 +181,21 @@ def _check_plan(plan: pruning.Plan, params: Tree) -> None:
                 f"the plan prunes {size} weights of {', '.join(group)} and the network has "
                 f"{found}; make it with pruning.plan(network.shapes().params, ...)"
             )
+
+
+def _check_mask(mask: Mask, plan: pruning.Plan, params: Tree, replicates: int) -> None:
+    stacked = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((replicates, *leaf.shape), bool), params
+    )
+    trees.check_same_layout(mask, stacked, what="mask")
+    for replicate in range(replicates):
+        for group, count in zip(plan.groups, plan.counts[0], strict=True):
+            found = masks.count(population.member(mask, replicate), group).kept
+            if found != count:
+                raise ValueError(
+                    f"the plan begins with {count} weights of {', '.join(group)} and the mask of "
+                    f"replicate {replicate} keeps {found}; make it with pruning.plan(live=...)"
+                )
 
 
 class _Kept(NamedTuple):
@@ -283,10 +309,9 @@ def _pruner(
     """Jitted pruning of a population, compiled once for all levels."""
 
     def one(member: Member, data: Data, key: Key, counts: jax.Array) -> Mask:
-        pick, draw = jax.random.split(key)
-        loss_fn = train.loss_at(member, data, recipe=recipe, batch=batch, key=pick)
+        probe = train.probe(member, data, recipe=recipe, batch=batch, key=key)
         params = masks.apply(member.start.params, member.mask)
-        scores = pruning.SCORES[score](params, key=draw, loss_fn=loss_fn)
+        scores = pruning.SCORES[score](params, probe)
         return pruning.keep_best(scores, member.mask, counts, groups=groups)
 
     return jax.jit(
