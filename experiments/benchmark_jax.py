@@ -122,5 +122,5 @@ def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, flo
 if __name__ == "__main__":
     jax.config.update("jax_platforms", "cpu")
     _work, _ = benchmark_work.work_of(sys.argv[1])
-    settings_.use_devices(settings(_work))
+    settings_.use_devices(settings(_work).devices)
     benchmark_work.serve(*prepare(_work))

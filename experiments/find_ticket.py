@@ -19,7 +19,7 @@ from ltjax import config
 
 def main(settings: FindTicket) -> int:
     """Runs, and returns the exit code."""
-    settings_.use_devices(settings)
+    settings_.use_devices(settings.devices)
     if settings.dry_run:
         _ = search.print_plan(settings)
         return 0

@@ -11,32 +11,11 @@ and another figure trains only what is missing. Ends with report.html: each figu
 form, every published number beside ours, and a verdict for each.
 """
 
-from experiments import settings as settings_
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
-from experiments.paper_004.trainings import base_settings
 from experiments.reproduce import driver
-from experiments.reproduce.papers import PAPERS
 from ltjax import config
-
-
-def main(settings: FrankleCarbin) -> int:
-    """Runs, and returns the exit code."""
-    base = base_settings(settings)
-    settings_.use_devices(base)
-    rows = driver.choose(PAPER.experiments(settings), settings.experiments)
-    driver.check_published(rows)
-    lab = driver.make_lab(
-        base, criterion=settings.criterion, stop_converged=settings.stop_converged, classes=10
-    )
-    if settings.list:
-        print(driver.listing(rows, lab))
-        return 0
-    run = driver.train(PAPER, settings, rows, lab)
-    print(driver.write_report([run.path], PAPERS, run.path))
-    return driver.exit_code(run, rows)
-
 
 if __name__ == "__main__":
     _SETTINGS = config.define_flags(FrankleCarbin, presets=PRESETS)
-    config.run(lambda: main(_SETTINGS()))
+    config.run(lambda: driver.main(PAPER, _SETTINGS()))

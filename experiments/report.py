@@ -15,7 +15,6 @@ import pathlib
 from absl import flags
 
 from experiments.reproduce import driver
-from experiments.reproduce.papers import PAPERS
 from ltjax import config
 
 
@@ -30,9 +29,9 @@ class Report:
 
 def main(settings: Report, runs: Sequence[str]) -> int:
     """Writes the report, and returns the exit code."""
-    found = [path for name in runs for path in driver.runs_in(pathlib.Path(name), PAPERS)]
+    found = [path for name in runs for path in driver.runs_in(pathlib.Path(name))]
     where = pathlib.Path(settings.to or runs[0])
-    print(driver.write_report(found, PAPERS, where))
+    print(driver.write_report(found, where))
     return 0
 
 

@@ -22,7 +22,7 @@ class FindTicket:
     normalize: str = setting("own", "Mean and sd of the pixels: own, unit, mnist, cifar10, ...")
     augment: str = setting("none", "Augmentation on the device: none, flip, crop, crop_flip.")
     model: str = setting(
-        "lenet-300-100", "Network: lenet-W-W, mlp-W-W..., conv2, conv4, conv6, resnet20."
+        "lenet-300-100", "Network: lenet-W-W, mlp-W-W..., conv2, conv4, conv6, resnet20, lrn2."
     )
     init: str = setting(
         "", "Initialization, as truncated_normal:0.1, glorot_normal, he_normal; empty: the model's."
@@ -124,11 +124,11 @@ PRESETS = {
 T = TypeVar("T", bound=FindTicket)
 
 
-def use_devices(settings: FindTicket) -> None:
-    """Gives a CPU as many host devices as cores; must come before any use of jax."""
-    if settings.devices < 0:
-        raise ValueError(f"devices is 0 (all) or a number of devices; got {settings.devices}")
-    jax.config.update("jax_num_cpu_devices", settings.devices or len(os.sched_getaffinity(0)))
+def use_devices(devices: int) -> None:
+    """Gives a CPU as many host devices, or as cores for 0; must come before any use of jax."""
+    if devices < 0:
+        raise ValueError(f"devices is 0 (all) or a number of devices; got {devices}")
+    jax.config.update("jax_num_cpu_devices", devices or len(os.sched_getaffinity(0)))
 
 
 def dataset(settings: FindTicket, *, shape: tuple[int, int, int] | None = None) -> Dataset:

@@ -168,7 +168,7 @@ def open_run(settings: TransferTicket) -> RunDir:
 
 def main(settings: TransferTicket) -> int:
     """Runs, and returns the exit code."""
-    settings_.use_devices(settings)
+    settings_.use_devices(settings.devices)
     run = open_run(settings)
     if run.finished and not settings.dry_run:
         return running.answer(run)

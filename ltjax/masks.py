@@ -5,6 +5,7 @@ special case for it; *prunable* is the collection of the names of the leaves tha
 """
 
 from collections.abc import Collection
+import math
 from typing import NamedTuple
 
 import jax
@@ -121,6 +122,8 @@ class Overlap(NamedTuple):
     only_second: int
     chance: float
     """Expected `both` of two independent random masks with these counts: kept * kept / size."""
+    chance_sd: float
+    """Its standard deviation: `both` is then hypergeometric."""
 
 
 def overlap(first: Mask, second: Mask, prunable: Collection[str]) -> Overlap:
@@ -139,4 +142,7 @@ def overlap(first: Mask, second: Mask, prunable: Collection[str]) -> Overlap:
         for m in (first, second)
     )
     both, kept_a, kept_b = int((a & b).sum()), int(a.sum()), int(b.sum())
-    return Overlap(both, kept_a - both, kept_b - both, kept_a * kept_b / a.size)
+    size = a.size
+    chance = kept_a * kept_b / size
+    variance = chance * (1 - kept_a / size) * (size - kept_b) / max(size - 1, 1)
+    return Overlap(both, kept_a - both, kept_b - both, chance, math.sqrt(variance))

@@ -117,4 +117,5 @@ def test_permute_across_keeps_the_total_and_evens_out_the_layers(key):
 def test_overlap_counts_and_chance():
     a = {"w": {"kernel": jnp.array([[1, 1, 0, 0]], bool)}}
     b = {"w": {"kernel": jnp.array([[1, 0, 1, 0]], bool)}}
-    assert masks.overlap(a, b, ("w/kernel",)) == masks.Overlap(1, 1, 1, 1.0)
+    found = masks.overlap(a, b, ("w/kernel",))
+    assert found == masks.Overlap(1, 1, 1, 1.0, pytest.approx((1 / 3) ** 0.5))

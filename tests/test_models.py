@@ -50,6 +50,15 @@ def counts(network):
         ("conv2", CIFAR, {"padding": "SAME"}, 4_300_992, 4_301_642),
         ("conv4", CIFAR, {}, 2_425_024, 2_425_930),
         ("conv6", CIFAR, {}, 2_261_184, 2_262_602),
+        # 000's Table I with 28x28 crops: 1,386,112 weights for 5 classes (reading 0.2).
+        ("lrn2", (28, 28, 3), {}, 1_386_112 + 5 * 192, 1_386_112 + 5 * 192 + 714),
+        (
+            "lrn2",
+            (28, 28, 3),
+            {"padding": "VALID"},
+            1_066_624 + 5 * 192,
+            1_066_624 + 5 * 192 + 714,
+        ),
         # He et al.: 0.27M; 2,560 of the weights are the two 1x1 shortcuts.
         ("resnet20", CIFAR, {}, 270_896, 272_474),
         # An extra layer before the head: 64x100 + 100x10 - 64x10 weights more.
@@ -121,7 +130,7 @@ def test_leaves_have_plain_names_and_kinds(name):
     assert "other" not in kind_of.values()
     assert [n for n, kind in kind_of.items() if kind == "output"] == ["head/kernel"]
     assert kind_of["head_hidden_0/kernel"] == "dense"
-    assert ("conv" in kind_of.values()) == name.startswith(("conv", "resnet"))
+    assert ("conv" in kind_of.values()) == name.startswith(("conv", "lrn", "resnet"))
     assert ("norm" in kind_of.values()) == bool(variables.stats) == name.startswith("resnet")
     first = "dense_0/kernel" if name.startswith(("mlp", "lenet")) else "conv_0/kernel"
     assert first in kind_of
@@ -254,6 +263,23 @@ def test_pooling_is_the_pooling_of_flax(size):
     ours, theirs = both(x)
     np.testing.assert_array_equal(ours[0], theirs[0])
     np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("size", [7, 8, 28])
+def test_overlapping_pooling_is_the_pooling_of_flax(size, padding):
+    x = jax.random.normal(jax.random.key(0), (2, size, size, 3))
+    theirs = nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)
+    np.testing.assert_array_equal(nets.max_pool_overlapping(x, padding), theirs)
+
+
+def test_local_response_normalization_by_its_formula():
+    x = np.random.default_rng(0).normal(size=(2, 3, 3, 12)).astype(np.float32) * 20
+    expected = np.empty_like(x)
+    for c in range(12):
+        near = x[..., max(0, c - 4) : c + 5]
+        expected[..., c] = x[..., c] / (1 + 0.001 / 9 * (near**2).sum(-1)) ** 0.75
+    np.testing.assert_allclose(nets.local_response_norm(jnp.asarray(x)), expected, rtol=1e-5)
 
 
 def test_batch_normalization_is_that_of_flax():

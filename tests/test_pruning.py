@@ -89,9 +89,10 @@ def sum_of_squares(params):
     return sum(jnp.sum(w**2) for w in jax.tree.leaves(params))
 
 
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("scope", pruning.SCOPES)
-@pytest.mark.parametrize("score", pruning.SCORES)
+CASES = [(score, scope, True) for score in pruning.SCORES for scope in pruning.SCOPES]
+
+
+@pytest.mark.parametrize(("score", "scope", "jit"), [*CASES, ("snip", "global", False)])
 def test_every_score_and_scope_prunes_the_planned_count_and_shrinks(score, scope, jit, key):
     params = small_params()
     plan = pruning.plan(params, rate=0.3, rates={"conv": 0.1}, levels=4, scope=scope)

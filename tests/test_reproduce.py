@@ -9,10 +9,12 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.paper_002.settings import MultipleTickets
+from experiments.paper_002.trainings import Trainings as PaperTwo
 from experiments.paper_004 import xor
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
-from experiments.paper_004.trainings import Trainings, base_settings
+from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import driver, lines, page, works
 from experiments.reproduce.papers import PAPERS
 from experiments.reproduce.rows import (
@@ -59,25 +61,46 @@ TINY = FrankleCarbin(
     stop_converged=True,
     xor_trials=12,
     xor_steps=60,
-    xor_rates="1.0",
+    xor_rates="",
+    devices=1,
 )
+TINY_002 = MultipleTickets(
+    fc_data="digits",
+    conv_data="digits",
+    fc_model="lenet-20-10",
+    conv_model="conv-tiny",
+    conv_normalize="unit",
+    batch_size=20,
+    length="20it",
+    evaluate_every="5it",
+    validation="50",
+    levels=2,
+    flips="1,2",
+    devices=1,
+)
+TINIES = {"002": TINY_002, "004": TINY}
 IDS = [row.id for row in PAPER.experiments(TINY)]
+ROWS = [row.id for paper in PAPERS.values() for row in paper.experiments(TINIES[paper.id])]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The whole paper at a tiny length: settings and run."""
-    settings = dataclasses.replace(TINY, out=str(tmp_path_factory.mktemp("runs")))
-    return settings, train(settings)
+def wholes(tmp_path_factory):
+    """Every paper at a tiny length: settings and run."""
+    found = {}
+    for name, tiny in TINIES.items():
+        settings = dataclasses.replace(tiny, out=str(tmp_path_factory.mktemp("runs")))
+        found[name] = settings, train(settings, paper=PAPERS[name])
+    return found
 
 
-def train(settings, *names):
-    base = dataclasses.replace(base_settings(settings), devices=1, normalize="unit")
-    rows = driver.choose(PAPER.experiments(settings), names)
-    lab = driver.make_lab(
-        base, criterion=settings.criterion, stop_converged=settings.stop_converged, classes=10
-    )
-    return driver.train(PAPER, settings, rows, lab)
+@pytest.fixture(scope="module")
+def whole(wholes):
+    return wholes["004"]
+
+
+def train(settings, *names, paper=PAPER):
+    rows = driver.choose(paper.experiments(settings), names)
+    return driver.train(paper, settings, rows, paper.lab(settings))
 
 
 # --- rows -------------------------------------------------------------------------------------
@@ -98,7 +121,7 @@ def test_every_preset_is_made_of_settings_and_only_shortens(paper, preset):
     assert len({row.id for row in rows}) == len(rows)
     for row in rows:
         assert row.id.startswith(f"{paper.id}-")
-        assert row.works
+        assert row.works or row.claims
         assert all(claim.rule.text for claim in row.claims)
 
 
@@ -262,22 +285,23 @@ def test_a_failed_training_did_not_converge():
 # --- trainings --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", IDS)
-def test_every_experiment_runs_and_is_reported(whole, name):
-    settings, run = whole
-    row = next(r for r in PAPER.experiments(settings) if r.id == name)
+@pytest.mark.parametrize("name", ROWS)
+def test_every_experiment_runs_and_is_reported(wholes, name):
+    paper = PAPERS[name[:3]]
+    settings, run = wholes[paper.id]
+    row = next(r for r in paper.experiments(settings) if r.id == name)
     for work in row.works:
         for piece in work.names():
             assert run.piece_done(piece)
-    _, results = driver.read(run.path, PAPERS)
-    chapter = page.chapter(PAPER, results)
-    section = next(s for s in chapter.sections if s.row.id == name)
-    assert section.figures
+    _, results = driver.read(run.path)
+    section = next(s for s in page.chapter(paper, results).sections if s.row.id == name)
+    assert section.figures or row.id.startswith("002-T")
     assert len(section.verdicts) == len(row.claims)
     for verdict in section.verdicts:
         if name in ("004-F1", "004-F2"):  # XOR is XOR, on digits too.
-            assert verdict.verdict in (AGREES, DIFFERS)
-            assert 0 <= verdict.ours.value <= 100 or verdict.ours.text
+            if not isinstance(verdict.ours, Absent):  # None succeeded, of few for a short time.
+                assert verdict.verdict in (AGREES, DIFFERS)
+                assert 0 <= verdict.ours.value <= 100 or verdict.ours.text
         else:  # Of digits nothing was published.
             assert verdict.verdict == NOT_COMPARABLE
             assert isinstance(verdict.ours, Absent) or "data = digits" in verdict.reason
@@ -313,7 +337,7 @@ def test_controls_come_from_each_rounds_ticket(whole):
 
 def test_continuing_is_another_search_from_the_same_dense_network(whole):
     settings, run = whole
-    t, results = Trainings(settings), driver.read(whole[1].path, PAPERS)[1]
+    t, results = Trainings(settings), driver.read(whole[1].path)[1]
     reset, continued = (results.tree(s.level(2)) for s in (t.iterative, t.continued.search))
     assert t.continued.search.dense == t.iterative.dense
     same = jax.tree.map(np.array_equal, reset["mask"], continued["mask"])
@@ -346,9 +370,35 @@ def test_another_figure_trains_only_what_is_missing(tmp_path):
     assert new == {n for c in t.iterative_controls for n in c.names()}
 
 
+def test_a_flip_begins_with_what_its_ticket_left_and_snip_keeps_its_total(wholes):
+    settings, run = wholes["002"]
+    results = driver.read(run.path)[1]
+    t = PaperTwo(settings, "fc")
+    for flip in t.flips:
+        ticket, flipped = (
+            results.tree(s.level(n))["mask"] for s, n in ((t.lth, flip.flip), (flip, 0))
+        )
+        prunable = list(run.read_piece(t.lth.level(1))[0].layers)
+        for name in prunable:
+            layer = name.split("/")[0]
+            np.testing.assert_array_equal(flipped[layer]["kernel"], ~ticket[layer]["kernel"])
+        assert run.read_piece(flip.level(1))[0].kept < run.read_piece(flip.level(0))[0].kept
+    for number in t.snip.numbers:
+        lth, snip = (run.read_piece(n)[0] for n in (t.lth.level(number), t.snip.piece(number)))
+        assert snip.kept == lth.kept
+        assert snip.layers != lth.layers
+        iterative = t.iterative_snip
+        if number in iterative.numbers:
+            assert run.read_piece(iterative.piece(number))[0].layers == lth.layers
+    for other in t.others.values():
+        for number in other.numbers:
+            kept = run.read_piece(t.lth.level(number))[0].kept
+            assert run.read_piece(other.piece(number))[0].kept == kept
+
+
 def test_xor_is_pruned_two_units_at_a_time_and_reset(whole):
     settings, run = whole
-    results = driver.read(run.path, PAPERS)[1]
+    results = driver.read(run.path)[1]
     search = Trainings(settings).xor_pruned()["Product"]
     network, _ = xor.compiled(10, search.rate, search.sd, search.steps)
     before = None
@@ -384,7 +434,7 @@ def test_xor_success_is_counted_with_ties_as_right_and_strictly_wrong_points_as_
 
 def test_the_report_is_one_file_with_every_experiment_and_its_figures(whole, tmp_path):
     _, run = whole
-    text = driver.write_report([run.path], PAPERS, tmp_path)
+    text = driver.write_report([run.path], tmp_path)
     html = (tmp_path / "report.html").read_text()
     for name in IDS:
         assert f'id="{name}-0"' in html
@@ -393,16 +443,16 @@ def test_the_report_is_one_file_with_every_experiment_and_its_figures(whole, tmp
             assert (tmp_path / "figures" / f"{name}_1.{kind}").stat().st_size > 1000
     assert 'src="http' not in html
     assert "digits" in html
-    for entry in published.entries("004"):
-        assert entry.id in html
-    assert driver.write_report([run.path], PAPERS, tmp_path) == text
+    for claim in (c for row in PAPER.experiments(whole[0]) for c in row.claims):
+        assert claim.published in html
+    assert driver.write_report([run.path], tmp_path) == text
     assert (tmp_path / "report.html").read_text() == html
 
 
 def test_without_matplotlib_the_report_has_no_figures_and_says_so(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(style, "available", lambda: False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    driver.write_report([whole[1].path], PAPERS, tmp_path)
+    driver.write_report([whole[1].path], tmp_path)
     html = (tmp_path / "report.html").read_text()
     assert style.MISSING_PLOTS.split(";")[0] in html
     assert "<img" not in html
@@ -411,7 +461,7 @@ def test_without_matplotlib_the_report_has_no_figures_and_says_so(whole, tmp_pat
 
 def test_several_runs_make_one_report(whole, tmp_path):
     _, other = fake_run(tmp_path, [(1.0, (7000,), 0.9), (0.8, (7000,), 0.9)])
-    text = driver.write_report([whole[1].path, other.path], PAPERS, tmp_path)
+    text = driver.write_report([whole[1].path, other.path], tmp_path)
     assert whole[1].path.name in text
     assert other.path.name in text
     html = (tmp_path / "report.html").read_text()
@@ -445,7 +495,7 @@ def fake_run(tmp_path, levels, **changes):
 
 
 def verdicts_of(run, name):
-    _, results = driver.read(run.path, PAPERS)
+    _, results = driver.read(run.path)
     chapter = page.chapter(PAPER, results)
     section = next(s for s in chapter.sections if s.row.id == name)
     return {v.published.id: v for v in section.verdicts}
@@ -478,7 +528,7 @@ def test_disagreements_stay_visible_and_say_that_the_run_was_shortened(tmp_path)
         [(d, (7000, 7000), 0.9) for d in (1.0, 0.8, 0.64, 0.512, 0.41)],
     )
     assert verdicts_of(run, "004-F7")["004-0058"].verdict == DIFFERS
-    text = driver.write_report([run.path], PAPERS, tmp_path / "to")
+    text = driver.write_report([run.path], tmp_path / "to")
     assert "differs (shortened run)" in (tmp_path / "to" / "report.html").read_text()
     assert "a shortened run: length = 7500it (paper: 50000it)" in text
 
@@ -517,12 +567,12 @@ def test_a_run_of_another_version_of_the_settings_is_refused(tmp_path, change, w
     values = json.loads(run.settings_file.read_text())
     run.settings_file.write_text(json.dumps({**values, **change}))
     with pytest.raises(ValueError, match=words):
-        driver.read(run.path, PAPERS)
+        driver.read(run.path)
 
 
 def test_a_directory_without_a_reproduction_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no reproduction of a paper"):
-        driver.runs_in(tmp_path, PAPERS)
+        driver.runs_in(tmp_path)
 
 
 def command(*words):
@@ -538,13 +588,15 @@ def command(*words):
         (["experiments.frankle_carbin", "--preset=quik"], "quick"),
         (["experiments.frankle_carbin", "--shuffle=some"], "hidden or all"),
         (["experiments.frankle_carbin", "--rule=rangr"], "range"),
+        (["experiments.multiple_tickets", "--experiments=002-T9"], "002-T2"),
+        (["experiments.multiple_tickets", "--snip_counts=all"], "total or layers"),
         (["experiments.report"], "give directories of runs"),
         (["experiments.report", "nowhere"], "no reproduction"),
     ],
 )
 def test_bad_input_is_one_line_and_makes_nothing(words, said, tmp_path):
     out = tmp_path / "out"
-    flag = [f"--out={out}"] if "carbin" in words[0] else []
+    flag = [] if "report" in words[0] else [f"--out={out}"]
     done = command(*words, *flag)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -2,6 +2,7 @@
 
 from experiments.paper_004 import inside_rows, mnist_rows, xor_rows
 from experiments.paper_004.settings import PRESETS, SHORTENS, FrankleCarbin
+from experiments.paper_004.trainings import make_lab
 from experiments.reproduce.rows import Experiment, Paper
 
 
@@ -22,5 +23,6 @@ PAPER = Paper(
     presets=PRESETS,
     version=1,
     experiments=experiments,
+    lab=make_lab,
     shortens=SHORTENS,
 )

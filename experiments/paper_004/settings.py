@@ -74,6 +74,10 @@ class FrankleCarbin:
         False, "List the experiments with an estimate of the time here, and stop.", identity=False
     )
 
+    def __post_init__(self) -> None:
+        """Refuses what no row could be made of."""
+        _ = self.criterion, self.control_2
+
     @property
     def criterion(self) -> convergence.Settings:
         """What counts as converged."""
@@ -106,9 +110,9 @@ PRESETS = {
         "repeats": 1,
         "more_runs": 0,
         "parameter_trials": 1,
-        "size_levels": 15,
+        "size_levels": 12,
         "densities": NAMED,
-        "parameter_densities": NAMED,
+        "parameter_densities": "0.75,0.55,0.35,0.25,0.1",
         "sizes": ("300-100", "600-300"),
         "stop_converged": True,
         "xor_rates": "0.5",

@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.xor import UnitSearch
-from experiments.reproduce.works import Retrain, Search, rounds_to
+from experiments.reproduce.works import Lab, Retrain, Search, rounds_to, stop_when_converged
 from experiments.settings import FindTicket
 from ltjax import config
 
@@ -37,6 +37,15 @@ def base_settings(settings: FrankleCarbin) -> FindTicket:
         save_seconds=settings.save_seconds,
         out=settings.out,
     )
+
+
+def make_lab(settings: FrankleCarbin) -> Lab:
+    """The lab of the paper; trainings may stop where their convergence is known."""
+    base, stop = base_settings(settings), None
+    if settings.stop_converged:
+        every = config.steps(settings.evaluate_every, examples=1, batch=1)
+        stop = stop_when_converged(settings.criterion, every=every, classes=10)
+    return Lab({"": base}, stop=stop)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,23 +1,38 @@
 """Running a paper: choosing experiments, listing them, training what is missing, reporting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import dataclasses
 import pathlib
 import sys
 from typing import Any
 
+from experiments import settings as settings_
 from experiments.reproduce import page
 from experiments.reproduce import works as works_
+from experiments.reproduce.papers import PAPERS
 from experiments.reproduce.rows import Experiment, Paper
 from experiments.reproduce.works import Lab, Piece, Results
-from experiments.settings import FindTicket
-from ltjax import analysis, config, convergence, published, results, rundir, trees
+from ltjax import analysis, config, published, results, rundir, trees
 from ltjax.keeper import DiskKeeper
 from ltjax.progress import Progress, duration
 from ltjax.report import style
 from ltjax.rundir import RunDir
 
 _UNIT = 3e-3  # Of work: about a microsecond of one core for each step and weight of a network.
+
+
+def main(paper: Paper, settings: Any) -> int:
+    """A whole reproduction: lists, or trains what is missing and reports; the exit code."""
+    settings_.use_devices(settings.devices)
+    rows = choose(paper.experiments(settings), settings.experiments)
+    check_published(rows)
+    lab = paper.lab(settings)
+    if settings.list:
+        print(listing(rows, lab))
+        return 0
+    run = train(paper, settings, rows, lab)
+    print(write_report([run.path], run.path))
+    return exit_code(run, rows)
 
 
 def choose(rows: Sequence[Experiment], names: Sequence[str]) -> list[Experiment]:
@@ -55,17 +70,6 @@ def open_run(paper: Paper, settings: Any) -> RunDir:
         {"paper": paper.id, "version": paper.version, **values},
         rundir.provenance(settings.seed),
     )
-
-
-def make_lab(
-    base: FindTicket, *, criterion: convergence.Settings, stop_converged: bool, classes: int
-) -> Lab:
-    """The lab of a paper; trainings may stop where their convergence is known."""
-    stop = None
-    if stop_converged:
-        every = config.steps(base.evaluate_every, examples=1, batch=1)
-        stop = works_.stop_when_converged(criterion, every=every, classes=classes)
-    return Lab(base, stop=stop)
 
 
 def train(paper: Paper, settings: Any, rows: Sequence[Experiment], lab: Lab) -> RunDir:
@@ -123,17 +127,17 @@ def listing(rows: Sequence[Experiment], lab: Lab) -> str:
     return "\n".join(lines)
 
 
-def runs_in(path: pathlib.Path, papers: Mapping[str, Paper]) -> list[pathlib.Path]:
+def runs_in(path: pathlib.Path) -> list[pathlib.Path]:
     """The reproductions in a directory, or the directory itself where it is one.
 
     Raises:
       ValueError: where there is none.
     """
-    found = [path] if _paper_of(path) in papers else []
+    found = [path] if _paper_of(path) in PAPERS else []
     if not found and path.is_dir():
-        found = sorted(p for p in path.iterdir() if _paper_of(p) in papers)
+        found = sorted(p for p in path.iterdir() if _paper_of(p) in PAPERS)
     if not found:
-        known = ", ".join(papers)
+        known = ", ".join(PAPERS)
         raise ValueError(f"no reproduction of a paper ({known}) in {path}; run one first")
     return found
 
@@ -144,7 +148,7 @@ def _paper_of(path: pathlib.Path) -> Any:
     return RunDir.at(path).settings().get("paper")
 
 
-def read(path: pathlib.Path, papers: Mapping[str, Paper]) -> tuple[Paper, Results]:
+def read(path: pathlib.Path) -> tuple[Paper, Results]:
     """A run of a paper with its settings.
 
     Raises:
@@ -152,7 +156,7 @@ def read(path: pathlib.Path, papers: Mapping[str, Paper]) -> tuple[Paper, Result
     """
     run = RunDir.at(path)
     values = run.settings()
-    paper = trees.lookup(papers, str(values.pop("paper", "")), "paper")
+    paper = trees.lookup(PAPERS, str(values.pop("paper", "")), "paper")
     version = values.pop("version", None)
     fields = {f.name: f for f in dataclasses.fields(paper.settings) if f.metadata["identity"]}
     strange = sorted(values.keys() ^ fields.keys())
@@ -170,11 +174,9 @@ def read(path: pathlib.Path, papers: Mapping[str, Paper]) -> tuple[Paper, Result
     return paper, Results(run, settings, criterion=getattr(settings, "criterion", None))
 
 
-def write_report(
-    paths: Sequence[pathlib.Path], papers: Mapping[str, Paper], where: pathlib.Path
-) -> str:
+def write_report(paths: Sequence[pathlib.Path], where: pathlib.Path) -> str:
     """Writes report.html and the figures to `where`; returns the verdicts as text."""
-    chapters = [page.chapter(*read(path, papers)) for path in paths]
+    chapters = [page.chapter(*read(path)) for path in paths]
     for each in chapters:
         check_published([section.row for section in each.sections])
     figures = where / "figures"

@@ -309,3 +309,71 @@ def ranked(levels: Mapping[str, Mapping[str, np.ndarray]]) -> "Figure":
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(levels))
     return figure
+
+
+def against_round(
+    panels: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]],
+) -> "Figure":
+    """Values against the prune round: mean, minimum and maximum over the trainings.
+
+    Args:
+      panels: by label of the axis, by name of the line, by round: the values.
+    """
+    figure = new(5.1 * len(panels), 4.1)
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (label, lines) in zip(grid, panels.items(), strict=True):
+        for i, (name, by_round) in enumerate(lines.items()):
+            means = [statistics.fmean(v) for v in by_round.values()]
+            spread = [
+                [m - min(v) for m, v in zip(means, by_round.values(), strict=True)],
+                [max(v) - m for m, v in zip(means, by_round.values(), strict=True)],
+            ]
+            color = COLORS[i % len(COLORS)]
+            axes.errorbar(
+                list(by_round), means, spread, label=name, color=color, ecolor=color,
+                marker=_MARKERS[i % len(_MARKERS)], markersize=3.5, linewidth=1.3,
+                elinewidth=0.8, capsize=1.8,
+            )  # fmt: skip
+        axes.set_xlabel("prune round")
+        axes.set_ylabel(label)
+        axes.yaxis.set_major_formatter("{x:,.4g}")
+    handles, labels = grid[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(handles)))
+    return figure
+
+
+def plain_curves(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    ylabel: str,
+    zero: bool = False,
+    quantile: float = 0.0,
+) -> "Figure":
+    """Curves against the step, shaded from first to last.
+
+    Args:
+      lines: steps and values by label.
+      ylabel: of the axis.
+      zero: draw a line at 0.
+      quantile: share of the lowest values that the axis leaves out.
+    """
+    import matplotlib
+
+    figure = new(8.4, 4.1)
+    axes = figure.subplots()
+    colors = matplotlib.colormaps["viridis"]
+    for i, (label, (steps, values)) in enumerate(lines.items()):
+        color = colors(0.9 * i / max(1, len(lines) - 1))
+        axes.plot(steps, values, label=label, color=color, linewidth=1.1)
+    if zero:
+        axes.axhline(0, color="#444444", linewidth=0.8)
+    every = np.concatenate([np.asarray(v, float) for _, v in lines.values()])
+    if quantile and every.size:
+        low, high = float(np.quantile(every, quantile)), float(every.max())
+        axes.set_ylim(low, high + 0.05 * (high - low))
+    axes.set_xlabel("step")
+    axes.set_ylabel(ylabel)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    figure.legend(loc="outside right upper")
+    return figure

@@ -85,7 +85,8 @@ def chapter(paper: Paper, results: Results) -> Chapter:
     changed = {n: (ours[n], printed[n]) for n in printed if ours[n] != printed[n]}
     sections = []
     for row in paper.experiments(results.settings):
-        if not any(results.has(p) for work in row.works for p in work.names()):
+        names = [name for work in row.works for name in work.names()]
+        if names and not any(map(results.has, names)):
             continue
         said = {
             n: f"{n} = {_plain(a)} (paper: {_plain(b)})"

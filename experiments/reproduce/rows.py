@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol
 
-from experiments.reproduce.works import Results, Work
+from experiments.reproduce.works import Lab, Results, Work
 from ltjax.intervals import Interval, proportions_differ
 from ltjax.published import Published
 
@@ -82,6 +82,22 @@ class Near:
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""
         return abs(ours.value - value) <= self.tolerance or ours.low <= value <= ours.high
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Within a share of the published number, or inside our interval."""
+
+    share: float
+
+    @property
+    def text(self) -> str:
+        """The rule in words."""
+        return f"within {100 * self.share:g} % of theirs, or inside our 95 % interval"
+
+    def __call__(self, ours: Quantity, value: Any) -> bool:
+        """Whether they agree."""
+        return abs(ours.value - value) <= self.share * value or ours.low <= value <= ours.high
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,6 +273,7 @@ class Paper:
       presets: field values by name.
       version: meaning of the settings; raise it where the same settings give other results.
       experiments: settings -> rows.
+      lab: settings -> what trains them.
       shortens: fields whose change only shortens a run; a change of any other field that names
         the run makes it another experiment, not comparable with the paper.
     """
@@ -267,4 +284,5 @@ class Paper:
     presets: Mapping[str, Mapping[str, Any]]
     version: int
     experiments: Callable[[Any], tuple[Experiment, ...]]
+    lab: Callable[[Any], Lab]
     shortens: frozenset[str]

@@ -6,11 +6,10 @@ import functools
 from typing import NamedTuple
 
 import jax
-from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, population, pruning, tickets, train, trees
+from ltjax import masks, population, pruning, tickets, trees
 from ltjax.data import Dataset
 from ltjax.lottery.common import (
     Found,
@@ -25,6 +24,7 @@ from ltjax.lottery.common import (
     splits,
     trainer_of,
 )
+from ltjax.lottery.prune import pruner
 from ltjax.models import Network
 from ltjax.population import Observer, Trainer
 from ltjax.results import Record
@@ -290,7 +290,7 @@ class _Work:
         keys = fold(keys_for(self.key, "score", self.replicates), number)
         counts = jnp.asarray(self.plan.counts[number], jnp.int32)
         return jax.device_get(
-            _pruner(self.score, self.recipe, self.score_batch, self.plan.groups)(
+            pruner(self.score, self.recipe, self.score_batch, self.plan.groups)(
                 members, self.data, keys, counts
             )
         )
@@ -300,22 +300,3 @@ class _Work:
 def _drawer(init: Callable[[Key], Variables]) -> Callable[[Key], Variables]:
     """Jitted initialization of a population, compiled once for all searches of a network."""
     return jax.jit(jax.vmap(init))
-
-
-@functools.lru_cache(maxsize=4)
-def _pruner(
-    score: str, recipe: Recipe, batch: int, groups: tuple[tuple[str, ...], ...]
-) -> Callable[[Member, Data, Key, jax.Array], Mask]:
-    """Jitted pruning of a population, compiled once for all levels."""
-
-    def one(member: Member, data: Data, key: Key, counts: jax.Array) -> Mask:
-        probe = train.probe(member, data, recipe=recipe, batch=batch, key=key)
-        params = masks.apply(member.start.params, member.mask)
-        scores = pruning.SCORES[score](params, probe)
-        return pruning.keep_best(scores, member.mask, counts, groups=groups)
-
-    return jax.jit(
-        lambda members, data, keys, counts: lax.map(
-            lambda pair: one(pair[0], data, pair[1], counts), (members, keys)
-        )
-    )

@@ -4,6 +4,7 @@ Every module calls its last layer `head`. Widths count units or channels.
 """
 
 from collections.abc import Callable, Sequence
+import functools
 from typing import Any
 
 from flax import linen as nn
@@ -65,6 +66,40 @@ class ConvNet(nn.Module):
             conv_general_dilated=conv.for_flax(self.formulation),
             name=name,
         )
+
+
+class LrnNet(nn.Module):
+    """Two convolutions with overlapping pools and local response normalization, dense layers.
+
+    Table I of paper 000 (Van Soelen & Sheppard), which is the network of TensorFlow's CIFAR-10
+    tutorial: `conv_0`, `conv_1`, `dense_0`, `dense_1`, `head`; each convolution is followed by
+    ReLU, a 3x3 pool of stride 2, and the normalization, in that order (reading 0.3).
+    """
+
+    classes: int
+    channels: int
+    size: int
+    widths: Sequence[int]
+    padding: str
+    kernel_init: Callable[..., Any]
+    head_hidden: Sequence[int] = ()
+    formulation: str = "auto"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Logits of images [n, h, w, c]; `padding` is that of the pools (reading 0.2)."""
+        for i in range(2):
+            x = nn.Conv(
+                self.channels,
+                (self.size, self.size),
+                kernel_init=self.kernel_init,
+                conv_general_dilated=conv.for_flax(self.formulation),
+                name=f"conv_{i}",
+            )(x)
+            x = local_response_norm(nn.relu(max_pool_overlapping(x, self.padding)))
+        x = x.reshape(x.shape[0], -1)
+        x = _dense_layers(x, self.widths, "dense", self.kernel_init)
+        return _head(x, self.classes, self.head_hidden, self.kernel_init)
 
 
 class ResNet(nn.Module):
@@ -129,6 +164,42 @@ def max_pool(x: jax.Array) -> jax.Array:
     n, height, width, channels = x.shape
     x = x[:, : height // 2 * 2, : width // 2 * 2]
     return x.reshape(n, height // 2, 2, width // 2, 2, channels).max(axis=(2, 4))
+
+
+def max_pool_overlapping(x: jax.Array, padding: str) -> jax.Array:
+    """Largest of each 3x3 window at stride 2, padded as SAME or VALID.
+
+    A maximum of nine slices: XLA:CPU scatters the gradient of its own windows one by one.
+    """
+    height, width = x.shape[1:3]
+    if padding == "SAME":
+        pads = [_same_pads(size) for size in (height, width)]
+        x = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf)
+    rows, columns = ((size - 3) // 2 + 1 for size in x.shape[1:3])
+    slices = [
+        x[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2]
+        for i in range(3)
+        for j in range(3)
+    ]
+    return functools.reduce(jnp.maximum, slices)
+
+
+def _same_pads(size: int) -> tuple[int, int]:
+    total = max((-(-size // 2) - 1) * 2 + 3 - size, 0)
+    return total // 2, total - total // 2
+
+
+def local_response_norm(
+    x: jax.Array, *, radius: int = 4, bias: float = 1.0, alpha: float = 0.001 / 9
+) -> jax.Array:
+    """Divides by (bias + alpha * sum of squares over the 2 * radius + 1 nearest channels)^0.75.
+
+    Krizhevsky et al. (2012), with the constants of the tutorial; the sum is a product with a band.
+    """
+    channel = jnp.arange(x.shape[-1])
+    band = (jnp.abs(channel[:, None] - channel) <= radius).astype(x.dtype)
+    root = jax.lax.rsqrt(bias + alpha * ((x * x) @ band))
+    return x * root * jnp.sqrt(root)
 
 
 def _conv_without_bias(

@@ -45,6 +45,11 @@ def _conv_net(pairs: tuple[int, ...], widths: tuple[int, ...], *paddings: str) -
     return Row(functools.partial(nets.ConvNet, pairs=pairs, widths=widths), paddings)
 
 
+def _lrn_net(channels: int, size: int, widths: tuple[int, ...]) -> Row:
+    build = functools.partial(nets.LrnNet, channels=channels, size=size, widths=widths)
+    return Row(build, ("SAME", "VALID"))
+
+
 def _mlp(*widths: int) -> Row:
     return Row(functools.partial(nets.Mlp, widths=widths))
 
@@ -57,9 +62,12 @@ MODELS: Mapping[str, Row] = {
     "conv4": _conv_net((64, 128), (256, 256), "SAME", "VALID"),
     "conv6": _conv_net((64, 128, 256), (256, 256), "SAME", "VALID"),
     "resnet20": _resnet((16, 32, 64), 3),
+    # Table I of paper 000; the padding is that of its pools.
+    "lrn2": _lrn_net(64, 5, (384, 192)),
     "mlp-tiny": _mlp(8),  # This and the following are for tests.
     "conv-tiny": _conv_net((4,), (8,), "SAME", "VALID"),
     "resnet-tiny": _resnet((4, 8), 1),
+    "lrn-tiny": _lrn_net(4, 3, (8,)),
 }
 """Networks by name; besides these, `lenet-` or `mlp-` and any widths of hidden layers."""
 

@@ -1,0 +1,1 @@
+"""G070, On Multiple Winning Tickets and LTH vs SNIP."""

@@ -1,0 +1,140 @@
+"""What paper 002 reports of each prune round: when a training was best, and how good it was."""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import statistics
+
+import numpy as np
+
+from experiments.reproduce.rows import Absent, Quantity, quantity
+from experiments.reproduce.works import AtStart, Results, Search
+from ltjax import analysis, intervals, masks, population
+from ltjax.results import Record
+
+NOT_RUN = Absent("not trained in this run")
+Series = Search | AtStart
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """The trainings of one prune round, without those that failed."""
+
+    number: int
+    records: tuple[Record, ...]
+
+    def mean(self, value: Callable[[Record], float]) -> float:
+        """Mean of a value over the seeds; NaN without one."""
+        return statistics.fmean(map(value, self.records)) if self.records else float("nan")
+
+
+def best_step(record: Record) -> float:
+    """The early-stopping iteration: that of the best validation accuracy (reading 2.6)."""
+    return float(record.best_step)
+
+
+def accuracy(record: Record) -> float:
+    """Test accuracy of the best weights, in [0, 1]."""
+    return record.accuracy
+
+
+def rounds(results: Results, series: Series) -> list[Round]:
+    """The rounds of a series that have been trained.
+
+    Round r of a search is its level r; round 1 of a flipped search is its level 0 (reading 2.8).
+    """
+    if isinstance(series, AtStart):
+        named = {i: series.piece(i) for i in series.numbers}
+    elif series.flip:
+        named = {i + 1: series.level(i) for i in range(series.levels + 1)}
+    else:
+        named = {i: series.level(i) for i in range(series.levels + 1)}
+    found = []
+    for number, piece in named.items():
+        records = [r for r in results.records(piece) if not analysis.has_failed(r)]
+        if records:
+            found.append(Round(number, tuple(records)))
+    return found
+
+
+def at_round(
+    series: Series, number: int, value: Callable[[Record], float]
+) -> Callable[[Results], Quantity | Absent]:
+    """Mean of a value at one round, with its interval over the seeds."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        for each in rounds(results, series):
+            if each.number == number:
+                return quantity(intervals.mean({r.replicate: value(r) for r in each.records}))
+        return NOT_RUN
+
+    return ours
+
+
+def mean_over(
+    results: Results, series: Series, numbers: Sequence[int], value: Callable[[Record], float]
+) -> float | None:
+    """Mean of a value over rounds; None where one of them is missing."""
+    found = {each.number: each.mean(value) for each in rounds(results, series)}
+    if not numbers or any(n not in found for n in numbers):
+        return None
+    return statistics.fmean(found[n] for n in numbers)
+
+
+def overlaps(results: Results, search: Search, snip: AtStart, number: int) -> list | None:
+    """How the masks of LTH and SNIP meet at a round, a list of `masks.Overlap` by seed."""
+    ours, theirs = results.tree(search.level(number)), results.tree(snip.mask(number))
+    if ours is None or theirs is None:
+        return None
+    prunable = list(results.records(search.level(number))[0].layers)
+    return [
+        masks.overlap(
+            population.member(ours["mask"], i), population.member(theirs["mask"], i), prunable
+        )
+        for i in range(search.replicates)
+    ]
+
+
+def layer_overlaps(
+    results: Results, search: Search, snip: AtStart, number: int
+) -> dict[str, masks.Overlap] | None:
+    """The same by layer, of the first seed."""
+    ours, theirs = results.tree(search.level(number)), results.tree(snip.mask(number))
+    if ours is None or theirs is None:
+        return None
+    first, second = (population.member(tree["mask"], 0) for tree in (ours, theirs))
+    layers = results.records(search.level(number))[0].layers
+    return {layer: masks.overlap(first, second, [layer]) for layer in layers}
+
+
+def mean_overlap(
+    search: Search, snip: AtStart, number: int, pick: Callable[[masks.Overlap], float]
+) -> Callable[[Results], Quantity | Absent]:
+    """Mean of an overlap's number over the seeds."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        found = overlaps(results, search, snip, number)
+        if found is None:
+            return NOT_RUN
+        values = {i: float(pick(o)) for i, o in enumerate(found)}
+        return quantity(intervals.mean(values))
+
+    return ours
+
+
+def emptied(records: Sequence[Record]) -> list[str]:
+    """Layers that keep nothing in some training: layer collapse."""
+    return sorted({layer for r in records for layer, (kept, _) in r.layers.items() if not kept})
+
+
+def gap_curve(
+    results: Results, first: AtStart, second: AtStart, number: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Steps, and mean test accuracy of `first` minus that of `second`, where both still run."""
+    curves = []
+    for series in (first, second):
+        records = results.records(series.piece(number))
+        if not records:
+            return None
+        curves.append(dict(zip(*analysis.mean_curve(records), strict=True)))
+    steps = sorted(curves[0].keys() & curves[1].keys())
+    return np.array(steps), np.array([curves[0][s] - curves[1][s] for s in steps])

@@ -1,0 +1,84 @@
+"""The settings of paper 002; the defaults are what it printed (readings 2.1 to 2.19)."""
+
+import dataclasses
+
+from ltjax.config import setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MultipleTickets:
+    """G070: multiple winning tickets, LTH against SNIP."""
+
+    experiments: tuple[str, ...] = setting(
+        (), "Experiments, as 002-T2,002-T4; empty for all.", identity=False
+    )
+    fc_data: str = setting("mnist", "Data of LeNet-300-100.")
+    conv_data: str = setting("cifar10", "Data of Conv2.")
+    fc_model: str = setting("lenet-300-100", "The fully connected network.")
+    conv_model: str = setting("conv2", "The convolutional network.")
+    fc_rate: float = setting(1.2e-3, "Learning rate of Adam for LeNet-300-100.")
+    conv_rate: float = setting(2e-4, "Learning rate of Adam for Conv2.")
+    init: str = setting("glorot_normal", "Initialization; glorot_uniform is the other reading.")
+    padding: str = setting("VALID", "Of Conv2; Tables 5 and 7 fit VALID (reading 2.1).")
+    batch_size: int = setting(60, "Examples a step.", unit="examples")
+    length: str = setting("25ep", "Budget of one training.", unit="it or ep")
+    evaluate_every: str = setting("500it", "Between evaluations.", unit="it or ep")
+    patience: int = setting(4, "Evaluations without a better one before a training stops.")
+    validation: str = setting("5000", "Held out of the training split: a number of examples.")
+    fc_normalize: str = setting("mnist", "Mean and sd of the pixels of LeNet's data.")
+    conv_normalize: str = setting("cifar10", "Mean and sd of the pixels of Conv2's data.")
+    levels: int = setting(10, "Rounds of pruning.")
+    flips: str = setting("7,8", "Rounds whose masks are flipped (LTH_flip 1 and 2).")
+    replicates: int = setting(2, "Seeds; the paper has two.")
+    extra_scores: bool = setting(
+        True, "GraSP, SynFlow and random pruning (Erdos-Renyi-kernel) beside SNIP."
+    )
+    same_batch: bool = setting(False, "Iterative SNIP rates on one batch at every step.")
+    signed: bool = setting(False, "SNIP without the absolute value, as printed (reading 2.3).")
+    snip_counts: str = setting(
+        "total", "SNIP keeps the ticket's total, or its count in each of its layers (layers)."
+    )
+    seed: int = setting(0, "Everything random comes from it.")
+    data_dir: str = setting("", "Prepared TFDS data; empty: TFDS's own place.", identity=False)
+    out: str = setting("runs", "Directory of all runs.", identity=False)
+    devices: int = setting(0, "Devices to spread over; 0: all (cores, on a CPU).", identity=False)
+    layout: str = setting(
+        "auto", "Members of one device by map or vmap; auto chooses.", identity=False
+    )
+    save_seconds: float = setting(
+        60.0, "Between saves inside a level.", unit="seconds", identity=False
+    )
+    list: bool = setting(
+        False, "List the experiments with an estimate of the time here, and stop.", identity=False
+    )
+
+    def __post_init__(self) -> None:
+        """Refuses what no row could be made of."""
+        if self.snip_counts not in ("total", "layers"):
+            raise ValueError(f"snip_counts is total or layers; got {self.snip_counts!r}")
+        if self.levels < 1:
+            raise ValueError(f"levels is the number of rounds, at least 1; got {self.levels}")
+        if any(not after.isdigit() or int(after) < 1 for after in self.flips.split(",")):
+            raise ValueError(f"flips are rounds, as 7,8; got {self.flips!r}")
+
+
+PRESETS = {
+    "paper": {},
+    "quick": {"length": "1000it", "evaluate_every": "100it", "extra_scores": True},
+}
+
+SHORTENS = frozenset({"length", "evaluate_every", "levels", "replicates", "extra_scores", "seed"})
+"""Settings that make a run shorter or another draw of the same, but no other experiment."""
+
+_OF_FC = frozenset({"fc_data", "fc_model", "fc_rate", "fc_normalize"})
+_OF_CONV = frozenset({"conv_data", "conv_model", "conv_rate", "conv_normalize", "padding"})
+
+
+def of_fc(field: str) -> bool:
+    """Whether the rows of LeNet-300-100 depend on a field."""
+    return field not in _OF_CONV
+
+
+def of_conv(field: str) -> bool:
+    """Whether the rows of Conv2 depend on a field."""
+    return field not in _OF_FC
