@@ -12,6 +12,9 @@ import statistics
 
 from ltjax import trees
 
+_TIE = 1e-9
+"""A change by exactly the limit is not less than it, whichever way its sum was rounded."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -63,17 +66,17 @@ class Convergence:
 
 def stays_in_range(means: Sequence[float], change: float) -> bool:
     """The largest and the smallest mean of the calm time differ by less than `change`."""
-    return max(means) - min(means) < change
+    return max(means) - min(means) < change - _TIE
 
 
 def moves_slowly(means: Sequence[float], change: float) -> bool:
     """Each mean differs from the one before by less than `change`: the loose reading."""
-    return all(abs(b - a) < change for a, b in itertools.pairwise(means))
+    return all(abs(b - a) < change - _TIE for a, b in itertools.pairwise(means))
 
 
 def stays_near_start(means: Sequence[float], change: float) -> bool:
     """Each mean of the calm time differs from the first by less than `change`."""
-    return all(abs(m - means[0]) < change for m in means)
+    return all(abs(m - means[0]) < change - _TIE for m in means)
 
 
 RULES: Mapping[str, Callable[[Sequence[float], float], bool]] = {

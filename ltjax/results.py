@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+DIGITS = 7
+"""Decimals of the numbers of a curve."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
@@ -84,7 +87,7 @@ def curve_fields(
     count = int(np.sum(curve["ran"]))
     steps = list(steps[:count])
     lists = {
-        name: [_finite(v) for v in np.asarray(curve[name][:count], float).round(7)]
+        name: [_finite(v) for v in np.asarray(curve[name][:count], float).round(DIGITS)]
         for name in (
             "train_loss",
             "validation_accuracy",

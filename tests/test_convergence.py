@@ -137,3 +137,12 @@ def test_settings_that_judge_nothing_are_refused(settings):
 def test_an_empty_or_single_test_does_not_converge():
     assert converged([], []).step is None
     assert converged([0], [0.5]).step is None
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_change_by_exactly_the_limit_is_no_calm(rule):
+    how = Settings(window=100, calm=200, change=0.002, rule=rule)
+    for low in (0.9, 0.9648, 0.9651):  # Sums that are rounded up, and down.
+        values = [low, low + 0.002] * 6
+        assert converged(*curve(values), settings=how).step is None
+        assert converged(*curve([low, low + 0.0019] * 6), settings=how).step == 0

@@ -114,18 +114,28 @@ def largest_gap(values: list[float]) -> float:
 
 
 def turning(
-    series: Series, worse: Callable[[Point, Point], bool], *, weights: bool = False
+    series: Series,
+    worse: Callable[[Point, Point], bool],
+    *,
+    printed: float,
+    weights: bool = False,
 ) -> Ours:
-    """The largest density (in %, or in weights) from which on all levels are worse than dense."""
+    """The largest density (in %, or in weights) from which on all levels are worse than dense.
+
+    Where no level is, that is an answer if the run goes down to what was `printed`.
+    """
 
     def ours(results: Results) -> Quantity | Absent:
         points = lines.line(results, series)
         if why := ready(points):
             return why
         found = lines.first_below(points, worse)
+        last = points[-1]
         if found is None:
-            last = POINTS * points[-1].density
-            return Absent(f"not worse down to {last:.3g} %, the last level of this run")
+            end = last.kept if weights else POINTS * last.density
+            if end > printed:
+                return Absent(f"not worse down to {end:,.3g}, where this run ends")
+            return Quantity(0.0, n=len(last.trials), text=f"not worse down to {end:,.3g}")
         if weights:
             here = lines.at(points, found)
             assert here is not None

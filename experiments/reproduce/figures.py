@@ -124,8 +124,13 @@ def _kept_axis(axes: "Axes", kept: Sequence[float], *, log: bool, by: str) -> No
         axes.set_xlim(high + 0.03 * (high - low) + 0.5, max(0.0, low - 0.05 * (high - low)))
     if by == "weights":
         axes.set_xlabel("weights kept")
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-        if not log:
+        if log:
+            ticks = [a * 10**e for e in range(7) for a in (1, 2, 5)]
+            ticks = [t for t in ticks if low / 1.12 <= t <= high * 1.12]
+            axes.set_xticks(ticks, [f"{t:,}" for t in ticks])
+            axes.set_xticks([], minor=True)
+        else:
+            axes.xaxis.set_major_formatter("{x:,.0f}")
             axes.locator_params(axis="x", nbins=5)
     else:
         axes.set_xlabel("weights kept (% of the prunable, nominal)")
@@ -282,7 +287,7 @@ def histograms(
     for axes in grid[len(levels) :]:
         axes.remove()
     handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
     figure.supxlabel("value before training", fontsize=9)
     figure.supylabel("density of the distribution", fontsize=9)
     return figure

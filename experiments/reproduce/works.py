@@ -22,7 +22,7 @@ from ltjax import checkpoints, convergence, lottery, masks, population, pruning,
 from ltjax.data import Dataset
 from ltjax.lottery import Found, Keeper
 from ltjax.models import Network
-from ltjax.results import Record
+from ltjax.results import DIGITS, Record
 from ltjax.rundir import RunDir
 from ltjax.types import Tree
 
@@ -590,6 +590,7 @@ def stop_when_converged(how: convergence.Settings, *, every: int, classes: int) 
         curves = np.stack(
             [r.validation_accuracy if held_out else r.test_accuracy for r in newest], axis=1
         )
+        curves = curves.astype(float).round(DIGITS)  # As the record will be judged.
         return np.array(
             [
                 convergence.converged(
