@@ -55,7 +55,10 @@ class TransferTicket(FindTicket):
         "training and evaluation; + for , in lists).",
     )
     starts: tuple[str, ...] = setting(STARTS, "Start points: theta_0, theta_k, theta_S.")
-    controls: tuple[str, ...] = setting(tuple(CONTROLS), "Controls; empty for none.")
+    controls: tuple[str, ...] = setting(
+        tuple(name for name, control in CONTROLS.items() if not control.hidden),
+        f"Controls, of {', '.join(CONTROLS)}; empty for none.",
+    )
     control_start: str = setting("theta_0", "Start point whose values the controls keep.")
     head: str = setting(
         "auto", "Output layer on the target: fresh, keep, or auto (fresh where classes differ)."

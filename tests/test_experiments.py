@@ -79,7 +79,7 @@ def test_a_transfer_prints_its_table_and_writes_its_directory(finished):
         assert list((run / "figures").glob("*.png"))
     assert not (moved / "partial").exists()
     records = results.loads((moved / "records.jsonl").read_text())
-    arms = {"theta_0", "theta_k", "theta_S", *transfer_ticket.CONTROLS}
+    arms = {"theta_0", "theta_k", "theta_S", *transfer_ticket.TransferTicket().controls}
     assert {r.arm for r in records if r.phase == "target"} == arms
     assert len(records) == 3 * 2 * (1 + len(arms))
     assert [r.kept for r in records if r.phase == "source" and r.replicate == 0] == [1104, 883, 706]

@@ -9,8 +9,6 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.paper_002.settings import MultipleTickets
-from experiments.paper_002.trainings import Trainings as PaperTwo
 from experiments.paper_004 import xor
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
@@ -64,43 +62,19 @@ TINY = FrankleCarbin(
     xor_rates="",
     devices=1,
 )
-TINY_002 = MultipleTickets(
-    fc_data="digits",
-    conv_data="digits",
-    fc_model="lenet-20-10",
-    conv_model="conv-tiny",
-    conv_normalize="unit",
-    batch_size=20,
-    length="20it",
-    evaluate_every="5it",
-    validation="50",
-    levels=2,
-    flips="1,2",
-    devices=1,
-)
-TINIES = {"002": TINY_002, "004": TINY}
 IDS = [row.id for row in PAPER.experiments(TINY)]
-ROWS = [row.id for paper in PAPERS.values() for row in paper.experiments(TINIES[paper.id])]
 
 
 @pytest.fixture(scope="module")
-def wholes(tmp_path_factory):
-    """Every paper at a tiny length: settings and run."""
-    found = {}
-    for name, tiny in TINIES.items():
-        settings = dataclasses.replace(tiny, out=str(tmp_path_factory.mktemp("runs")))
-        found[name] = settings, train(settings, paper=PAPERS[name])
-    return found
+def whole(tmp_path_factory):
+    """The whole paper at a tiny length: settings and run."""
+    settings = dataclasses.replace(TINY, out=str(tmp_path_factory.mktemp("runs")))
+    return settings, train(settings)
 
 
-@pytest.fixture(scope="module")
-def whole(wholes):
-    return wholes["004"]
-
-
-def train(settings, *names, paper=PAPER):
-    rows = driver.choose(paper.experiments(settings), names)
-    return driver.train(paper, settings, rows, paper.lab(settings))
+def train(settings, *names):
+    rows = driver.choose(PAPER.experiments(settings), names)
+    return driver.train(PAPER, settings, rows, PAPER.lab(settings))
 
 
 # --- rows -------------------------------------------------------------------------------------
@@ -285,17 +259,16 @@ def test_a_failed_training_did_not_converge():
 # --- trainings --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_every_experiment_runs_and_is_reported(wholes, name):
-    paper = PAPERS[name[:3]]
-    settings, run = wholes[paper.id]
-    row = next(r for r in paper.experiments(settings) if r.id == name)
+@pytest.mark.parametrize("name", IDS)
+def test_every_experiment_runs_and_is_reported(whole, name):
+    settings, run = whole
+    row = next(r for r in PAPER.experiments(settings) if r.id == name)
     for work in row.works:
         for piece in work.names():
             assert run.piece_done(piece)
     _, results = driver.read(run.path)
-    section = next(s for s in page.chapter(paper, results).sections if s.row.id == name)
-    assert section.figures or row.id.startswith("002-T")
+    section = next(s for s in page.chapter(PAPER, results).sections if s.row.id == name)
+    assert section.figures
     assert len(section.verdicts) == len(row.claims)
     for verdict in section.verdicts:
         if name in ("004-F1", "004-F2"):  # XOR is XOR, on digits too.
@@ -368,32 +341,6 @@ def test_another_figure_trains_only_what_is_missing(tmp_path):
     t = Trainings(settings)
     new = {p.stem for p in now.keys() - times.keys()}
     assert new == {n for c in t.iterative_controls for n in c.names()}
-
-
-def test_a_flip_begins_with_what_its_ticket_left_and_snip_keeps_its_total(wholes):
-    settings, run = wholes["002"]
-    results = driver.read(run.path)[1]
-    t = PaperTwo(settings, "fc")
-    for flip in t.flips:
-        ticket, flipped = (
-            results.tree(s.level(n))["mask"] for s, n in ((t.lth, flip.flip), (flip, 0))
-        )
-        prunable = list(run.read_piece(t.lth.level(1))[0].layers)
-        for name in prunable:
-            layer = name.split("/")[0]
-            np.testing.assert_array_equal(flipped[layer]["kernel"], ~ticket[layer]["kernel"])
-        assert run.read_piece(flip.level(1))[0].kept < run.read_piece(flip.level(0))[0].kept
-    for number in t.snip.numbers:
-        lth, snip = (run.read_piece(n)[0] for n in (t.lth.level(number), t.snip.piece(number)))
-        assert snip.kept == lth.kept
-        assert snip.layers != lth.layers
-        iterative = t.iterative_snip
-        if number in iterative.numbers:
-            assert run.read_piece(iterative.piece(number))[0].layers == lth.layers
-    for other in t.others.values():
-        for number in other.numbers:
-            kept = run.read_piece(t.lth.level(number))[0].kept
-            assert run.read_piece(other.piece(number))[0].kept == kept
 
 
 def test_xor_is_pruned_two_units_at_a_time_and_reset(whole):
