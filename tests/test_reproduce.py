@@ -13,7 +13,7 @@ from experiments.paper_004 import xor
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
 from experiments.paper_004.trainings import Trainings
-from experiments.reproduce import driver, lines, page, works
+from experiments.reproduce import driver, lines, page, searches
 from experiments.reproduce.papers import PAPERS
 from experiments.reproduce.rows import (
     AGREES,
@@ -30,7 +30,7 @@ from experiments.reproduce.rows import (
     Within,
     judge,
 )
-from experiments.reproduce.works import Retrain
+from experiments.reproduce.searches import Retrain
 from ltjax import convergence, published
 from ltjax.report import style
 from ltjax.results import Record
@@ -107,8 +107,8 @@ def test_quick_keeps_levels_controls_and_metric():
 
 
 def test_the_papers_numbers_of_rounds_come_out():
-    assert works.rounds_to(0.055, 0.2) == 13
-    assert works.rounds_to(0.05, 0.1) == 28
+    assert searches.rounds_to(0.055, 0.2) == 13
+    assert searches.rounds_to(0.05, 0.1) == 28
     assert 0.8 ** FrankleCarbin().levels == pytest.approx(0.0092, abs=1e-4)
 
 

@@ -7,7 +7,8 @@ import statistics
 import numpy as np
 
 from experiments.reproduce.rows import Absent, Quantity, quantity
-from experiments.reproduce.works import AtStart, Results, Search
+from experiments.reproduce.searches import AtStart, Search
+from experiments.reproduce.trained import Results
 from ltjax import analysis, intervals, masks, population
 from ltjax.results import Record
 

@@ -2,16 +2,14 @@
 
 import dataclasses
 
+from experiments.reproduce.settings import PaperSettings
 from ltjax.config import setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MultipleTickets:
+class MultipleTickets(PaperSettings):
     """G070: multiple winning tickets, LTH against SNIP."""
 
-    experiments: tuple[str, ...] = setting(
-        (), "Experiments, as 002-T2,002-T4; empty for all.", identity=False
-    )
     fc_data: str = setting("mnist", "Data of LeNet-300-100.")
     conv_data: str = setting("cifar10", "Data of Conv2.")
     fc_model: str = setting("lenet-300-100", "The fully connected network.")
@@ -37,19 +35,6 @@ class MultipleTickets:
     signed: bool = setting(False, "SNIP without the absolute value, as printed (reading 2.3).")
     snip_counts: str = setting(
         "total", "SNIP keeps the ticket's total, or its count in each of its layers (layers)."
-    )
-    seed: int = setting(0, "Everything random comes from it.")
-    data_dir: str = setting("", "Prepared TFDS data; empty: TFDS's own place.", identity=False)
-    out: str = setting("runs", "Directory of all runs.", identity=False)
-    devices: int = setting(0, "Devices to spread over; 0: all (cores, on a CPU).", identity=False)
-    layout: str = setting(
-        "auto", "Members of one device by map or vmap; auto chooses.", identity=False
-    )
-    save_seconds: float = setting(
-        60.0, "Between saves inside a level.", unit="seconds", identity=False
-    )
-    list: bool = setting(
-        False, "List the experiments with an estimate of the time here, and stop.", identity=False
     )
 
     def __post_init__(self) -> None:

@@ -3,7 +3,8 @@
 import dataclasses
 
 from experiments.paper_002.settings import MultipleTickets
-from experiments.reproduce.works import AtStart, Lab, Search
+from experiments.reproduce.lab import Lab
+from experiments.reproduce.searches import AtStart, Search
 from experiments.settings import FindTicket
 
 FC, CONV = TASKS = ("fc", "conv")

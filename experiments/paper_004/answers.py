@@ -6,7 +6,8 @@ import statistics
 from experiments.reproduce import lines
 from experiments.reproduce.lines import Line, Point
 from experiments.reproduce.rows import Absent, Quantity, quantity
-from experiments.reproduce.works import Results, Retrain, Search
+from experiments.reproduce.searches import Retrain, Search
+from experiments.reproduce.trained import Results
 from ltjax import intervals
 from ltjax.intervals import Interval
 
@@ -228,3 +229,16 @@ def percent(value: float) -> str:
 def steps(value: float) -> str:
     """A number of steps."""
     return f"{value:,.0f}"
+
+
+def trainings_to(density: float, rate: float) -> Ours:
+    """Trainings before the pruning that reaches about `density` (reading 4.9)."""
+
+    def ours(results: Results) -> Quantity | Absent:
+        del results
+        count = 1
+        while (1 - rate) ** count > 1.05 * density:
+            count += 1
+        return Quantity(count, text=f"{count} (by arithmetic)")
+
+    return ours

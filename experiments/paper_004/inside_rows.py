@@ -11,7 +11,8 @@ from experiments.paper_004.settings import FrankleCarbin, of_mnist
 from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import figures
 from experiments.reproduce.rows import Absent, Claim, Experiment, Holds, Table
-from experiments.reproduce.works import Results, Search
+from experiments.reproduce.searches import Search
+from experiments.reproduce.trained import Results
 from ltjax import units
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from experiments.reproduce.settings import PaperSettings
 from ltjax import config, convergence
 from ltjax.config import setting
 
@@ -10,12 +11,9 @@ NAMED = "0.9,0.75,0.55,0.4,0.35,0.25,0.15,0.1,0.05"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FrankleCarbin:
+class FrankleCarbin(PaperSettings):
     """Frankle & Carbin, first version."""
 
-    experiments: tuple[str, ...] = setting(
-        (), "Experiments, as 004-F7,004-F8; empty for all.", identity=False
-    )
     data: str = setting("mnist", "Data set of F3 to F16; fashion_mnist for the same on Fashion.")
     learning_rate: float = setting(0.05, "Of SGD.")
     batch_size: int = setting(100, "Examples a step.", unit="examples")
@@ -60,19 +58,6 @@ class FrankleCarbin:
     xor_rates: str = setting("0.01,0.05,0.5,1.0", "Other learning rates of F1 and F2.")
     tolerance: float = setting(0.001, "DB: how far on the wrong side of 1/2 still passes.")
     zero_loss: float = setting(0.01, "ZL: loss that counts as zero.", unit="nats")
-    seed: int = setting(0, "Everything random comes from it.")
-    data_dir: str = setting("", "Prepared TFDS data; empty: TFDS's own place.", identity=False)
-    out: str = setting("runs", "Directory of all runs.", identity=False)
-    devices: int = setting(0, "Devices to spread over; 0: all (cores, on a CPU).", identity=False)
-    layout: str = setting(
-        "auto", "Members of one device by map or vmap; auto chooses.", identity=False
-    )
-    save_seconds: float = setting(
-        60.0, "Between saves inside a level.", unit="seconds", identity=False
-    )
-    list: bool = setting(
-        False, "List the experiments with an estimate of the time here, and stop.", identity=False
-    )
 
     def __post_init__(self) -> None:
         """Refuses what no row could be made of."""

@@ -10,7 +10,7 @@ from experiments.paper_004.answers import Series
 from experiments.reproduce import lines
 from experiments.reproduce.lines import Point
 from experiments.reproduce.rows import Table
-from experiments.reproduce.works import Results
+from experiments.reproduce.trained import Results
 from ltjax import convergence
 from ltjax.intervals import Interval
 

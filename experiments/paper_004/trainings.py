@@ -5,7 +5,8 @@ from typing import Any
 
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.xor import UnitSearch
-from experiments.reproduce.works import Lab, Retrain, Search, rounds_to, stop_when_converged
+from experiments.reproduce.lab import Lab
+from experiments.reproduce.searches import Retrain, Search, rounds_to, stop_when_converged
 from experiments.settings import FindTicket
 from ltjax import config
 

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.reproduce.works import Lab, Piece, Results, Work, time_legs
+from experiments.reproduce.lab import Lab, time_legs
+from experiments.reproduce.trained import Results
+from experiments.reproduce.works import Piece, Work
 from ltjax import data, lottery, masks, models, optimizers, population, tickets, train, units
 from ltjax.data import Dataset
 from ltjax.lottery import Keeper

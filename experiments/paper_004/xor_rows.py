@@ -19,7 +19,7 @@ from experiments.reproduce.rows import (
     SameShare,
     Table,
 )
-from experiments.reproduce.works import Results
+from experiments.reproduce.trained import Results
 from ltjax import intervals, published
 
 if TYPE_CHECKING:

@@ -9,9 +9,11 @@ from typing import Any
 from experiments import settings as settings_
 from experiments.reproduce import page
 from experiments.reproduce import works as works_
+from experiments.reproduce.lab import Lab
 from experiments.reproduce.papers import PAPERS
 from experiments.reproduce.rows import Experiment, Paper
-from experiments.reproduce.works import Lab, Piece, Results
+from experiments.reproduce.trained import Results
+from experiments.reproduce.works import Piece
 from ltjax import analysis, config, published, results, rundir, trees
 from ltjax.keeper import DiskKeeper
 from ltjax.progress import Progress, duration

@@ -19,7 +19,7 @@ from experiments.reproduce.rows import (
     Verdict,
     judge,
 )
-from experiments.reproduce.works import Results
+from experiments.reproduce.trained import Results
 from ltjax import config, published
 from ltjax.published import Published
 from ltjax.report import blocks, document, style
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _VERDICTS = (AGREES, DIFFERS, NOT_COMPARABLE)
 
 _ABOUT = (
-    "A verdict says whether our number agrees with the published one by the rule in its row; rules "
-    "were written before the runs. Intervals of ours are 95 %: paired bootstrap over trials, "
+    "A verdict says whether our number agrees with the published one by the rule in its row, which "
+    "knows our numbers only. Intervals of ours are 95 %: paired bootstrap over trials, "
     "Wilson's for percentages of networks."
 )
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol
 
-from experiments.reproduce.works import Lab, Results, Work
+from experiments.reproduce.lab import Lab
+from experiments.reproduce.trained import Results
+from experiments.reproduce.works import Work
 from ltjax.intervals import Interval, proportions_differ
 from ltjax.published import Published
 

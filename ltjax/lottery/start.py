@@ -69,7 +69,7 @@ def at_start(
         examples=len(dataset.train.labels),
         validation=validation,
     )
-    prune = pruner(score, recipe, batch, plan.groups)
+    prune, data = pruner(score, recipe, batch, plan.groups), device_data(dataset)
 
     def cut(mask: Mask, counts: Sequence[int], number: int) -> Mask:
         members = Member(
@@ -81,7 +81,7 @@ def at_start(
             jnp.zeros(replicates, jnp.int32),
         )
         at = keys if same_batch else fold(keys, number)
-        return prune(members, device_data(dataset), at, jnp.asarray(counts, jnp.int32))
+        return prune(members, data, at, jnp.asarray(counts, jnp.int32))
 
     def mask_of(number: int) -> Mask:
         mask = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), level.mask)

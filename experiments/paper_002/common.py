@@ -1,0 +1,84 @@
+"""What the rows of paper 002 share: names, the tolerance of iterations, figures and tables."""
+
+from collections.abc import Callable, Mapping
+import statistics
+from typing import TYPE_CHECKING
+
+from experiments.paper_002 import rounds as r
+from experiments.paper_002.trainings import CONV, FC
+from experiments.reproduce import figures
+from experiments.reproduce.rows import (
+    Near,
+    Table,
+)
+from experiments.reproduce.trained import Results
+from ltjax import published
+from ltjax.published import Published
+
+if TYPE_CHECKING:
+    pass
+
+
+NAMES = {FC: "LeNet-300-100", CONV: "Conv2"}
+
+
+STEPS = Near(1000.0, "iterations (two evaluations)")
+
+
+def entries(table: str, model: str | None = None) -> list[Published]:
+    """Entries of one table."""
+    return [
+        e
+        for e in published.entries("002")
+        if e.table_or_figure == table and model in (None, e.setting.get("model"))
+    ]
+
+
+def by_round(caption: str, named: Mapping[str, r.Series]) -> Callable[[Results], dict]:
+    """Early-stopping iteration and accuracy against the prune round."""
+
+    def draw(results: Results) -> dict:
+        panels: dict[str, dict] = {"early-stopping iteration": {}, "test accuracy (%)": {}}
+        for name, series in named.items():
+            found = [each for each in r.rounds(results, series) if each.number]
+            if not found:
+                continue
+            for label, value, scale in (
+                ("early-stopping iteration", r.best_step, 1.0),
+                ("test accuracy (%)", r.accuracy, 100.0),
+            ):
+                panels[label][name] = {
+                    each.number: [scale * value(x) for x in each.records] for each in found
+                }
+        if not all(panels.values()):
+            return {}
+        return {caption: figures.against_round(panels)}
+
+    return draw
+
+
+def round_table(results: Results, named: Mapping[str, r.Series]) -> Table:
+    """Every round of several series: kept weights, early-stopping iteration, accuracy."""
+    body = []
+    for name, series in named.items():
+        for each in r.rounds(results, series):
+            first = each.records[0]
+            steps = [r.best_step(x) for x in each.records]
+            scores = [100 * r.accuracy(x) for x in each.records]
+            body.append(
+                [
+                    name,
+                    str(each.number),
+                    f"{first.kept:,}",
+                    f"{100 * first.kept / first.prunable:.2f}",
+                    f"{statistics.fmean(steps):,.0f} ({min(steps):,.0f} to {max(steps):,.0f})",
+                    f"{statistics.fmean(scores):.2f} ({min(scores):.2f} to {max(scores):.2f})",
+                    str(len(each.records)),
+                ]
+            )
+    return Table(
+        title="Every round",
+        heads=["", "round", "kept", "%", "early-stopping iteration", "test accuracy %", "n"],
+        body=body,
+        note="Mean (minimum to maximum) over the seeds, at the best validation accuracy.",
+    )

@@ -1,0 +1,114 @@
+"""The lab of a paper: data, networks and compiled trainers, each made once."""
+
+from collections.abc import Mapping
+import dataclasses
+import functools
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import settings as settings_
+from experiments.settings import FindTicket
+from ltjax import lottery, masks, population, train
+from ltjax.data import Dataset
+from ltjax.models import Network
+
+
+class Lab:
+    """The tasks of a paper, each made once.
+
+    Args:
+      tasks: settings that the trainings of each task share, by name.
+      stop: when trainings that nothing is pruned from may stop; None for never.
+    """
+
+    def __init__(
+        self, tasks: Mapping[str, FindTicket], *, stop: population.Stop | None = None
+    ) -> None:
+        self.stop = stop
+        self._tasks = {name: Task(base) for name, base in tasks.items()}
+
+    def task(self, name: str) -> "Task":
+        """A task by its name."""
+        return self._tasks[name]
+
+
+class Task:
+    """Data, networks and compiled trainers of one task, each made once.
+
+    Args:
+      base: the settings that all its trainings share.
+    """
+
+    def __init__(self, base: FindTicket) -> None:
+        self.base = base
+        self._networks: dict[tuple[str, str], Network] = {}
+        self._applies: dict[str, Any] = {}
+        self._trainers: dict[str, population.Trainer] = {}
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """The data of all trainings."""
+        return settings_.dataset(self.base)
+
+    def network(self, model: str, init: str) -> Network:
+        """A network, the same object each time; those of one model share the compiled training."""
+        if (model, init) not in self._networks:
+            made = settings_.network(
+                dataclasses.replace(self.base, model=model, init=init), self.dataset
+            )
+            apply = self._applies.setdefault(model, made.apply)
+            self._networks[model, init] = made._replace(apply=apply)
+        return self._networks[model, init]
+
+    def trainer(self, network: Network) -> population.Trainer:
+        """The trainer of a model."""
+        if network.name not in self._trainers:
+            how = settings_.recipe(self.base, network, self.dataset)
+            self._trainers[network.name] = settings_.trainer(self.base, network, how)
+        return self._trainers[network.name]
+
+    def recipe(self, network: Network) -> train.Recipe:
+        """How a network is trained."""
+        return self.trainer(network).recipe
+
+    @property
+    def validation(self) -> int:
+        """Examples held out of the training split."""
+        return settings_.validation(self.base, self.dataset)
+
+    def probe(self, model: str, init: str) -> float:
+        """Seconds of one step of one network, measured on a few legs of two."""
+        network = self.network(model, init)
+        drawn = jax.vmap(network.init)(jax.random.split(jax.random.key(0), 2))
+        rows = jnp.arange(len(self.dataset.train.labels), dtype=jnp.int32)
+        members = train.Member(
+            jax.random.split(jax.random.key(1), 2),
+            drawn,
+            jax.vmap(masks.dense)(drawn.params),
+            jnp.stack([rows, rows]),
+            jnp.zeros((2, 0), jnp.int32),
+            jnp.zeros(2, jnp.int32),
+        )
+        return time_legs(self.trainer(network), members, lottery.device_data(self.dataset))
+
+
+def time_legs(trainer: population.Trainer, members: train.Member, data: train.Data) -> float:
+    """Seconds of one step of one member, from the legs after the one that compiles."""
+    marks: list[tuple[int, float]] = []
+
+    def enough(steps: list[int], reports: list[train.Evaluation]) -> np.ndarray:
+        del steps
+        return np.full(len(reports[-1].ran), len(reports) >= 5)
+
+    _ = trainer.train(
+        members,
+        data,
+        observe=lambda partial: marks.append((partial.step, time.perf_counter())),
+        stop=enough,
+    )
+    (first, begun), (last, ended) = marks[min(1, len(marks) - 1)], marks[-1]
+    return (ended - begun) / (max(1, last - first) * population.size(members))

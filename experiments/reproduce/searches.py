@@ -1,0 +1,402 @@
+"""Searches and what starts from them, as works.
+
+A search is a chain of levels; other works train its tickets again, cut one-shot tickets from its
+dense network, or prune that network before training.
+"""
+
+import abc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.reproduce.lab import Lab
+from experiments.reproduce.works import Piece, Work
+from ltjax import convergence, lottery, masks, population, pruning, train
+from ltjax.lottery import Found, Keeper
+from ltjax.results import DIGITS
+from ltjax.types import Tree
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """A lottery search: a dense network, and levels pruned from it one after the other.
+
+    Searches that differ in what comes after the dense network share it.
+
+    Attributes:
+      task: name of its task in the lab.
+      model: a name for `models.make`.
+      init: initialization; empty for the model's.
+      levels: rounds after the dense network.
+      rate: share pruned in a round.
+      output_rate: share of the output layer pruned in a round.
+      conv_rate: share of convolutions pruned in a round; `rate` where it is None.
+      resets: False goes on with the trained weights (Han et al.).
+      seed: everything random comes from it.
+      replicates: independent searches side by side.
+      flip: 0, or the round of this search whose complement level 0 begins with (paper 002).
+    """
+
+    task: str = ""
+    model: str = "lenet-300-100"
+    init: str = "truncated_normal:0.1"
+    levels: int = 0
+    rate: float = 0.2
+    output_rate: float = 0.1
+    conv_rate: float | None = None
+    resets: bool = True
+    seed: int = 0
+    replicates: int = 5
+    flip: int = 0
+
+    @property
+    def dense(self) -> str:
+        """Name of the piece of the dense network."""
+        init = self.init.replace(":", "_") or "own_init"
+        task = f"{self.task}." if self.task else ""
+        return f"{task}{self.model}.{init}.seed{self.seed}.x{self.replicates}.dense"
+
+    @property
+    def stem(self) -> str:
+        """Beginning of the names of all pieces that come from this search."""
+        way = f"rate{self.rate:g}" + ("" if self.resets else ".continued")
+        way += f".flip{self.flip}" if self.flip else ""
+        return f"{self.dense.removesuffix('.dense')}.{way}"
+
+    def level(self, number: int) -> str:
+        """Name of the piece of one level."""
+        own = number or self.flip
+        return f"{self.stem}.level_{number:02d}" if own else self.dense
+
+    @property
+    def unflipped(self) -> "Search":
+        """The search whose complement this one begins with, down to that round."""
+        return dataclasses.replace(self, flip=0, levels=self.flip)
+
+    @property
+    def family(self) -> Any:
+        """Itself, with everything that starts from it."""
+        return self
+
+    def names(self) -> list[str]:
+        """Names of its levels."""
+        return [self.level(i) for i in range(self.levels + 1)]
+
+    def pieces(self, lab: Lab) -> list[Piece]:
+        """Its levels."""
+        task = lab.task(self.task)
+        network = task.network(self.model, self.init)
+        weights = sum(leaf.size for leaf in jax.tree.leaves(network.shapes().params))
+        steps = task.recipe(network).steps
+        probe = functools.partial(task.probe, self.model, self.init)
+        names = [*(self.unflipped.names() if self.flip else []), *self.names()]
+        return [Piece(n, self.model, self.replicates, steps, weights, probe) for n in names]
+
+    def run_family(self, works: Sequence[Work], lab: Lab, keep: Keeper) -> None:
+        """Searches, and trains level by level what starts from the levels."""
+        again = [w for w in works if isinstance(w, FromSearch)]
+        for level in self.find(lab, keep):
+            for work in again:
+                work.from_level(level, lab, keep)
+
+    def shapes(self, lab: Lab) -> Tree:
+        """Shapes of the network's parameters."""
+        return lab.task(self.task).network(self.model, self.init).shapes().params
+
+    def plan(self, lab: Lab, *, densities: Sequence[float] = ()) -> pruning.Plan:
+        """How much each level, or each one-shot density, keeps."""
+        rates = {"output": self.output_rate}
+        if self.conv_rate is not None:
+            rates["conv"] = self.conv_rate
+        live = None
+        if self.flip:
+            before = self.unflipped.plan(lab)
+            kept = zip(before.groups, before.sizes, before.counts[self.flip], strict=True)
+            live = {name: size - count for (name,), size, count in kept}
+        return pruning.plan(
+            self.shapes(lab),
+            rate=self.rate,
+            rates=rates,
+            levels=self.levels,
+            densities=densities,
+            live=live,
+        )
+
+    def find(self, lab: Lab, keep: Keeper) -> Iterator[Found]:
+        """Its levels, trained or remembered."""
+        task = lab.task(self.task)
+        network = task.network(self.model, self.init)
+        plan, mask = self.plan(lab), None
+        if self.flip:
+            *_, last = self.unflipped.find(lab, keep)
+            mask = jax.vmap(lambda m: masks.complement(m, plan.prunable))(last.mask)
+            mask = jax.device_get(mask)
+
+        def named(piece: str, compute: lottery.Compute) -> Any:
+            return keep(self.level(int(piece.rpartition("_")[2])), compute)
+
+        # The optimizer's state is never carried over, so that all share the dense network.
+        back = ("weights", "biases", "order") if self.resets else ()
+        return lottery.find(
+            network,
+            task.dataset,
+            task.recipe(network),
+            key=jax.random.key(self.seed),
+            plan=plan,
+            replicates=self.replicates,
+            validation=task.validation,
+            reset=("optimizer", "schedule", *back),
+            mask=mask,
+            trainer=task.trainer(network),
+            keep=named,
+        )
+
+
+def retrain(
+    levels: Iterable[Found],
+    search: Search,
+    lab: Lab,
+    keep: Callable[[int, lottery.Compute], Any],
+    *,
+    arm: str,
+    repeats: int = 1,
+) -> None:
+    """Trains tickets again on the data of their search; `keep` takes the number of the level."""
+    task = lab.task(search.task)
+    network = task.network(search.model, search.init)
+    trained = lottery.transfer(
+        levels,
+        network,
+        task.dataset,
+        task.recipe(network),
+        key=jax.random.key(search.seed),
+        arms=(arm,),
+        validation=task.validation,
+        repeats=repeats,
+        phase="source",
+        stop=lab.stop,
+        trainer=task.trainer(network),
+        keep=lambda piece, compute: keep(int(piece.rpartition("_")[2]), compute),
+    )
+    for _ in trained:
+        pass
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FromSearch(abc.ABC):
+    """A work that starts from the levels of a search.
+
+    Attributes:
+      search: where it starts from.
+    """
+
+    search: Search
+
+    @property
+    @abc.abstractmethod
+    def numbers(self) -> range:
+        """Its levels, from 1."""
+
+    @abc.abstractmethod
+    def piece(self, number: int) -> str:
+        """Name of the piece of one level."""
+
+    @abc.abstractmethod
+    def from_level(self, level: Found, lab: Lab, keep: Keeper) -> None:
+        """Trains what starts from one level."""
+
+    @property
+    def members(self) -> int:
+        """Networks of each piece."""
+        return self.search.replicates
+
+    @property
+    def family(self) -> Any:
+        """The search that it starts from."""
+        return self.search.family
+
+    def names(self) -> list[str]:
+        """Names of its levels."""
+        return [self.piece(i) for i in self.numbers]
+
+    def pieces(self, lab: Lab) -> list[Piece]:
+        """The search's, and its own."""
+        found = self.search.pieces(lab)
+        mine = dataclasses.replace(found[0], members=self.members)
+        return found + [dataclasses.replace(mine, name=name) for name in self.names()]
+
+    def run_family(self, works: Sequence[Work], lab: Lab, keep: Keeper) -> None:
+        """Runs the search, and with it all that starts from it."""
+        self.search.run_family(works, lab, keep)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Retrain(FromSearch):
+    """Tickets of a search trained again from another start, or cut in one shot from its end.
+
+    Attributes:
+      arm: a start point or control.
+      repeats: draws of a control.
+      densities: one-shot densities; empty for the levels of the search.
+    """
+
+    arm: str = "theta_0"
+    repeats: int = 1
+    densities: tuple[float, ...] = ()
+
+    @property
+    def numbers(self) -> range:
+        """Its levels, from 1."""
+        return range(1, (len(self.densities) or self.search.levels) + 1)
+
+    @property
+    def members(self) -> int:
+        """Networks of each piece."""
+        return self.search.replicates * self.repeats
+
+    def piece(self, number: int) -> str:
+        """Name of the piece of one level."""
+        search = self.search
+        arm = self.arm if self.repeats == 1 else f"{self.arm}_x{self.repeats}"
+        if self.densities:
+            percent = f"{100 * self.densities[number - 1]:g}"
+            return f"{search.dense.removesuffix('.dense')}.one_shot.{arm}_{percent}"
+        return f"{search.stem}.{arm}_{number:02d}"
+
+    def from_level(self, level: Found, lab: Lab, keep: Keeper) -> None:
+        """Trains what starts from one level."""
+        if self.densities and level.level == 0:
+            levels = lottery.cut(level, self.search.plan(lab, densities=self.densities))
+        elif not self.densities and level.level in self.numbers:
+            levels = iter([level])
+        else:
+            return
+
+        def named(number: int, compute: lottery.Compute) -> Any:
+            return keep(self.piece(number), compute)
+
+        retrain(levels, self.search, lab, named, arm=self.arm, repeats=self.repeats)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AtStart(FromSearch):
+    """Masks pruned from the initial weights, at the counts of a search's levels, and trained.
+
+    Attributes:
+      score: a row of `pruning.SCORES`.
+      counts: `total` ranks all layers together down to the search's total, `layers` keeps the
+        search's count in each layer, `erk` spreads the total as Erdos-Renyi-kernel.
+      cuts: equal cuts (in the logarithm) from everything down to each level; 0 goes from level
+        to level.
+      same_batch: rate on one batch at every cut.
+      first: first level of the search that is matched.
+    """
+
+    score: str
+    counts: str = "total"
+    cuts: int = 1
+    same_batch: bool = False
+    first: int = 1
+
+    @property
+    def numbers(self) -> range:
+        """Its levels."""
+        return range(self.first, self.search.levels + 1)
+
+    @property
+    def stem(self) -> str:
+        """Beginning of the names of its pieces."""
+        how = "by_level" if self.cuts == 0 else f"cuts{self.cuts}"
+        batch = ".same_batch" if self.same_batch else ""
+        return f"{self.search.stem}.{self.score}.{self.counts}.{how}{batch}"
+
+    def piece(self, number: int) -> str:
+        """Name of the piece of one level."""
+        return f"{self.stem}.level_{number:02d}"
+
+    def mask(self, number: int) -> str:
+        """Name of the piece that holds the masks of one level."""
+        return f"{self.stem}.mask_{number:02d}"
+
+    def pieces(self, lab: Lab) -> list[Piece]:
+        """The search's, its own, and their masks, which take no steps."""
+        found = super().pieces(lab)
+        none = dataclasses.replace(found[0], steps=0)
+        masks_ = [dataclasses.replace(none, name=self.mask(i)) for i in self.numbers]
+        return [*found, *masks_]
+
+    def plan(self, lab: Lab) -> pruning.Plan:
+        """How much each level keeps."""
+        plan = self.search.plan(lab)
+        if self.counts == "total":
+            return pruning.pooled(plan)
+        if self.counts == "erk":
+            return pruning.spread(self.search.shapes(lab), plan)
+        assert self.counts == "layers", self.counts
+        return plan
+
+    def from_level(self, level: Found, lab: Lab, keep: Keeper) -> None:
+        """Prunes and trains every level, once the dense network is there."""
+        if level.level:
+            return
+        search = self.search
+        task = lab.task(search.task)
+        network = task.network(search.model, search.init)
+        found = lottery.at_start(
+            level,
+            task.dataset,
+            task.recipe(network),
+            key=jax.random.key(search.seed),
+            plan=self.plan(lab),
+            score=self.score,
+            validation=task.validation,
+            cuts=self.cuts,
+            same_batch=self.same_batch,
+            keep=lambda number, compute: keep(self.mask(number), compute),
+            numbers=self.numbers,
+        )
+
+        def named(number: int, compute: lottery.Compute) -> Any:
+            return keep(self.piece(number), compute)
+
+        retrain(found, search, lab, named, arm="theta_0")
+
+
+def rounds_to(density: float, rate: float) -> int:
+    """Rounds until about `density` remains, the nearest in the logarithm (reading 4.9)."""
+    return max(1, round(math.log(density) / math.log(1 - rate)))
+
+
+def stop_when_converged(how: convergence.Settings, *, every: int, classes: int) -> population.Stop:
+    """Stops a training as soon as its convergence is known; its accuracy there is final.
+
+    Args:
+      how: what counts as converged.
+      every: steps between evaluations.
+      classes: of the data.
+    """
+    recent = (how.window + how.calm) // every + 3  # What the newest judgement can depend on.
+
+    def stop(steps: list[int], reports: list[train.Evaluation]) -> np.ndarray:
+        newest = reports[-recent:]
+        held_out = not np.isnan(newest[0].validation_accuracy).any()
+        curves = np.stack(
+            [r.validation_accuracy if held_out else r.test_accuracy for r in newest], axis=1
+        )
+        curves = curves.astype(float).round(DIGITS)  # As the record will be judged.
+        return np.array(
+            [
+                convergence.converged(
+                    steps[-recent:], [float(a) for a in curve], settings=how, classes=classes
+                ).step
+                is not None
+                for curve in curves
+            ]
+        )
+
+    return stop

@@ -1,0 +1,27 @@
+"""The settings that every paper has, of a run and not of its experiments."""
+
+import dataclasses
+
+from ltjax.config import setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PaperSettings:
+    """Where a run lies, how it is spread, and which experiments are wanted."""
+
+    experiments: tuple[str, ...] = setting(
+        (), "Experiments, as 004-F7,004-F8; empty for all.", identity=False
+    )
+    seed: int = setting(0, "Everything random comes from it.")
+    data_dir: str = setting("", "Prepared TFDS data; empty: TFDS's own place.", identity=False)
+    out: str = setting("runs", "Directory of all runs.", identity=False)
+    devices: int = setting(0, "Devices to spread over; 0: all (cores, on a CPU).", identity=False)
+    layout: str = setting(
+        "auto", "Members of one device by map or vmap; auto chooses.", identity=False
+    )
+    save_seconds: float = setting(
+        60.0, "Between saves inside a level.", unit="seconds", identity=False
+    )
+    list: bool = setting(
+        False, "List the experiments with an estimate of the time here, and stop.", identity=False
+    )
