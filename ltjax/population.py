@@ -72,16 +72,16 @@ class Partial(NamedTuple):
 
     states: State
     reports: list[Evaluation]
-    """One a finished leg, of NumPy arrays [members], with the padding members."""
+    """One a finished leg, of NumPy arrays [members]."""
     step: int
     """The step at which `states` stands."""
-    members: int
-    """Their number, without the padding."""
+    slots: np.ndarray
+    """int [members], where each member lies in `states`."""
 
     def as_tree(self) -> Tree:
-        """Nested dicts of host arrays without the padding, for a checkpoint."""
-        reports = jax.tree.map(lambda *leaves: np.stack(leaves)[:, : self.members], *self.reports)
-        states = jax.tree.map(lambda leaf: leaf[: self.members], jax.device_get(self.states))
+        """Nested dicts of host arrays in the order of the members, for a checkpoint."""
+        reports = jax.tree.map(lambda *leaves: np.stack(leaves), *self.reports)
+        states = jax.tree.map(lambda leaf: leaf[self.slots], jax.device_get(self.states))
         return {
             "states": numbered(states),
             "reports": reports._asdict(),
@@ -140,7 +140,7 @@ class Trainer:
         """Lays the members out over the devices and makes their first states."""
         count = size(members)
         mesh, start, _ = self._program(min(len(self._devices), count))
-        place = functools.partial(_place, mesh=mesh, count=count)
+        place = functools.partial(_place, mesh=mesh, order=_padded(mesh, count))
         laid = place(members)
         if opt_state is None:
             return mesh, laid, start(laid)
@@ -160,6 +160,9 @@ class Trainer:
     ) -> Trained:
         """Trains all members from step `first` to the end of the recipe.
 
+        Where the layout is `map`, a member that has stopped takes no time, and the members that
+        still run are kept evenly spread over the devices.
+
         Args:
           members: the population.
           data: shared by all members.
@@ -177,19 +180,28 @@ class Trainer:
         reports: list[Evaluation] = []
         if resume is not None:
             states, reports = _restore(resume, states, mesh=mesh, count=count)
+        who = np.arange(len(_padded(mesh, count)))  # In each slot; from `count` on, padding.
+        slots = who[:count]  # Of each member.
+        states = _halt(states, who >= count)
         for number in range(len(reports), len(marks)):
             a, b = marks[max(number - 1, 0)], marks[number]
             states, report = advance(states, laid, data, jnp.int32(a), jnp.int32(b))
-            reports.append(jax.device_get(report))
+            reports.append(jax.tree.map(lambda leaf: leaf[slots], jax.device_get(report)))  # noqa: B023
             if stop is not None:
-                enough = jax.device_put(stop(marks[: number + 1], reports), states.stopped.sharding)
-                states = states._replace(stopped=states.stopped | enough)
+                enough = np.ones(len(who), bool)
+                enough[slots] = stop(marks[: number + 1], reports)
+                states = _halt(states, enough)
             if observe is not None:
-                observe(Partial(states, reports, b, count))
-            if bool(np.all(np.asarray(states.stopped))):
+                observe(Partial(states, reports, b, slots))
+            stopped = np.asarray(states.stopped)
+            if stopped.all():
                 break
-        curve = jax.tree.map(lambda *leaves: np.stack(leaves)[:, :count], *reports)
-        done = jax.tree.map(lambda leaf: leaf[:count], states)
+            if self._layout == "map" and (order := balanced(stopped, mesh.size)) is not None:
+                states, laid = (_place(tree, mesh=mesh, order=order) for tree in (states, laid))
+                who = who[order]
+                slots = np.argsort(who)[:count]
+        curve = jax.tree.map(lambda *leaves: np.stack(leaves), *reports)
+        done = jax.tree.map(lambda leaf: leaf[slots], states)
         return Trained(
             variables=train.trained(done, recipe=self.recipe),
             snapshot=done.snapshot,
@@ -238,26 +250,52 @@ def _compile(recipe: Recipe, mesh: Mesh, layout: str) -> tuple[Callable, Callabl
     return jax.jit(begin), jax.jit(legs, donate_argnums=0)
 
 
-def _padding(mesh: Mesh, count: int) -> np.ndarray:
+def balanced(stopped: np.ndarray, devices: int) -> np.ndarray | None:
+    """The order of the slots in which every device has as many running members, within one.
+
+    Args:
+      stopped: bool [slots], which members take no time; each device has as many slots.
+      devices: their number.
+
+    Returns:
+      int [slots], the slot that each slot takes its member from; None where nothing has to move.
+    """
+    running = (~stopped).reshape(devices, -1).sum(axis=1)
+    if running.max() - running.min() < 2:
+        return None
+    share = len(stopped) // devices
+    runs, rests = np.flatnonzero(~stopped), list(np.flatnonzero(stopped))
+    order: list[int] = []
+    for device in range(devices):
+        mine = runs[device::devices].tolist()
+        order += mine + [rests.pop() for _ in range(share - len(mine))]
+    return np.array(order)
+
+
+def _halt(states: State, which: np.ndarray) -> State:
+    """Stops the members in these slots, bool [slots]."""
+    if not which.any():
+        return states
+    return states._replace(stopped=states.stopped | jax.device_put(which, states.stopped.sharding))
+
+
+def _padded(mesh: Mesh, count: int) -> np.ndarray:
     """Numbers of the members that fill all devices: each once, then the first ones again."""
     return np.arange(-(-count // mesh.size) * mesh.size) % count
 
 
-def _place(tree: Tree, *, mesh: Mesh, count: int) -> Tree:
-    """Pads to a multiple of the devices and spreads."""
-    chosen = _padding(mesh, count)
-    if len(chosen) != count:
-        tree = jax.tree.map(lambda leaf: leaf[chosen], tree)
+def _place(tree: Tree, *, mesh: Mesh, order: np.ndarray) -> Tree:
+    """Takes the members in this order and spreads them over the mesh."""
+    if not np.array_equal(order, np.arange(size(tree))):
+        tree = jax.tree.map(lambda leaf: leaf[order], tree)
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(_AXIS)))
 
 
 def _restore(tree: Tree, like: State, *, mesh: Mesh, count: int) -> tuple[State, list[Evaluation]]:
     """Undoes `Partial.as_tree`, on any number of devices, in the structure of `like`."""
-    states = _place(unnumbered(tree["states"], like), mesh=mesh, count=count)
-    chosen = _padding(mesh, count)
+    states = _place(unnumbered(tree["states"], like), mesh=mesh, order=_padded(mesh, count))
     legs = len(tree["reports"]["ran"])
     reports = [
-        Evaluation(**{name: v[i][chosen] for name, v in tree["reports"].items()})
-        for i in range(legs)
+        Evaluation(**{name: v[i] for name, v in tree["reports"].items()}) for i in range(legs)
     ]
     return states, reports

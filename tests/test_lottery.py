@@ -327,6 +327,20 @@ def test_a_single_ticket_moves_with_the_dense_network_it_came_from(levels):
     assert_trees_equal(ours, jax.tree.map(lambda leaf: leaf[1:], levels[0].theta_0))
 
 
+def test_all_levels_together_are_the_same_trainings(levels):
+    settings = {"key": KEY, "arms": ("theta_0", "redrawn"), "repeats": 2, "trainer": TRAINER}
+    pieces = []
+
+    def keep(piece, compute):
+        pieces.append(piece)
+        return compute(None, None)
+
+    apart = list(lottery.transfer(levels, NET, TARGET, HOW, **settings))
+    (together,) = lottery.transfer(levels, NET, TARGET, HOW, **settings, together=True, keep=keep)
+    assert pieces == ["target_all"]
+    assert together == [record for level in apart for record in level]
+
+
 def test_controls_of_values_that_are_not_known_leave_no_record(levels):
     dense = lottery.dense_of(levels[1])
     arms = ("theta_0", "theta_k", "theta_S", *CONTROLS)

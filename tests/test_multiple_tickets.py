@@ -74,13 +74,13 @@ def test_a_flip_begins_with_what_its_ticket_left_and_snip_keeps_its_total(whole)
             np.testing.assert_array_equal(flipped[layer]["kernel"], ~ticket[layer]["kernel"])
         assert run.read_piece(flip.level(1))[0].kept < run.read_piece(flip.level(0))[0].kept
     for number in t.snip.numbers:
-        lth, snip = (run.read_piece(n)[0] for n in (t.lth.level(number), t.snip.piece(number)))
+        lth, snip = (series.records(results, number)[0] for series in (t.lth, t.snip))
         assert snip.kept == lth.kept
         assert snip.layers != lth.layers
         iterative = t.iterative_snip
         if number in iterative.numbers:
-            assert run.read_piece(iterative.piece(number))[0].layers == lth.layers
+            assert iterative.records(results, number)[0].layers == lth.layers
     for other in t.others.values():
         for number in other.numbers:
             kept = run.read_piece(t.lth.level(number))[0].kept
-            assert run.read_piece(other.piece(number))[0].kept == kept
+            assert other.records(results, number)[0].kept == kept

@@ -129,11 +129,11 @@ def test_unknown_layout_is_refused():
         Trainer(toys.recipe(), layout="vmp")
 
 
-def stop_at(step, member):
-    """Stops one member at a step, all others never."""
+def stop_at(step, *members):
+    """Stops these members at a step, all others never."""
 
     def stop(steps, reports):
-        return (np.arange(len(reports[-1].ran)) == member) & (steps[-1] >= step)
+        return np.isin(np.arange(len(reports[-1].ran)), members) & (steps[-1] >= step)
 
     return stop
 
@@ -167,6 +167,38 @@ def test_a_stopped_training_resumes_to_the_same_bits():
         again = trainer.train(crowd, on_device, stop=stop_at(6, 1), resume=partial)
         assert_trees_equal(jax.device_get(again.variables), jax.device_get(whole.variables))
         assert_trees_equal(again.curve, whole.curve)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+@pytest.mark.parametrize("share", [1, 3, 4])
+def test_running_members_are_spread_evenly(devices, share):
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        stopped = rng.random(devices * share) < rng.random()
+        order = population.balanced(stopped, devices)
+        if order is None:
+            order = np.arange(len(stopped))
+        assert sorted(order) == list(range(len(stopped)))  # Nobody is lost or doubled.
+        running = (~stopped[order]).reshape(devices, share).sum(axis=1)
+        assert running.max() - running.min() <= 1
+
+
+def test_members_that_move_to_another_device_keep_their_bits_also_after_a_kill():
+    network, dataset, on_device = world(TINY[0])
+    how = toys.recipe(network, steps=12, every=3)
+    crowd, saved = toys.members(5, network, dataset=dataset), []
+    stop = stop_at(3, 0, 1, 2)  # All members of the first device: of 3, 4 one has to move.
+    assert population.balanced(np.array([1, 1, 1, 0, 0, 1], bool), 2) is not None
+    still = Trainer(how, devices=jax.devices()[:1]).train(crowd, on_device, stop=stop)
+    moved = Trainer(how).train(
+        crowd, on_device, stop=stop, observe=lambda p: saved.append(p.as_tree())
+    )
+    for other in (
+        moved,
+        *(Trainer(how).train(crowd, on_device, stop=stop, resume=s) for s in saved),
+    ):
+        assert_trees_equal(jax.device_get(other.variables), jax.device_get(still.variables))
+        assert_trees_equal(other.curve, still.curve)
 
 
 def test_a_full_batch_has_no_order():

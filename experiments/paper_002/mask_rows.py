@@ -161,7 +161,7 @@ def iterative(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experimen
     def on_training(results: Results) -> Quantity | Absent:
         values = []
         for series in (snip, iterative):
-            records = [x for n in iterative.numbers for x in results.records(series.piece(n))]
+            records = [x for n in iterative.numbers for x in series.records(results, n)]
             if not records:
                 return r.NOT_RUN
             losses = [x.train_loss[-1] for x in records]

@@ -43,17 +43,13 @@ def rounds(results: Results, series: Series) -> list[Round]:
 
     Round r of a search is its level r; round 1 of a flipped search is its level 0 (reading 2.8).
     """
-    if isinstance(series, AtStart):
-        named = {i: series.piece(i) for i in series.numbers}
-    elif series.flip:
-        named = {i + 1: series.level(i) for i in range(series.levels + 1)}
-    else:
-        named = {i: series.level(i) for i in range(series.levels + 1)}
+    levels = range(series.levels + 1) if isinstance(series, Search) else series.numbers
+    first = 1 if isinstance(series, Search) and series.flip else 0
     found = []
-    for number, piece in named.items():
-        records = [r for r in results.records(piece) if not analysis.has_failed(r)]
+    for level in levels:
+        records = [r for r in series.records(results, level) if not analysis.has_failed(r)]
         if records:
-            found.append(Round(number, tuple(records)))
+            found.append(Round(level + first, tuple(records)))
     return found
 
 
@@ -133,7 +129,7 @@ def gap_curve(
     """Steps, and mean test accuracy of `first` minus that of `second`, where both still run."""
     curves = []
     for series in (first, second):
-        records = results.records(series.piece(number))
+        records = series.records(results, number)
         if not records:
             return None
         curves.append(dict(zip(*analysis.mean_curve(records), strict=True)))

@@ -1,17 +1,9 @@
 """Paper 002 as a row: its settings, presets and experiments."""
 
-from typing import TYPE_CHECKING
-
+from experiments.paper_002 import lth_rows, mask_rows, snip_rows
 from experiments.paper_002.settings import PRESETS, SHORTENS, MultipleTickets, of_conv, of_fc
 from experiments.paper_002.trainings import CONV, FC, Trainings, make_lab
-from experiments.reproduce.rows import (
-    Experiment,
-    Paper,
-)
-
-if TYPE_CHECKING:
-    pass
-from experiments.paper_002 import lth_rows, mask_rows, snip_rows
+from experiments.reproduce.rows import Experiment, Paper
 
 
 def experiments(settings: MultipleTickets) -> tuple[Experiment, ...]:
@@ -40,7 +32,7 @@ PAPER = Paper(
     title="G070, On Multiple Winning Tickets and LTH vs SNIP",
     settings=MultipleTickets,
     presets=PRESETS,
-    version=1,
+    version=2,
     experiments=experiments,
     lab=make_lab,
     shortens=SHORTENS,

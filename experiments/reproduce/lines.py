@@ -103,14 +103,13 @@ def line(
     """
     search = series if isinstance(series, Search) else series.search
     numbers = range(1, search.levels + 1) if isinstance(series, Search) else series.numbers
-    name = series.level if isinstance(series, Search) else series.piece
-    pieces = [search.dense, *(name(i) for i in numbers)]
     chosen = None if replicates is None else set(replicates)
     points: Line = []
     if not results.has(search.dense):
         return points
-    for piece in pieces:
-        records = [r for r in results.records(piece) if chosen is None or r.replicate in chosen]
+    levels = [results.records(search.dense), *(series.records(results, i) for i in numbers)]
+    for level in levels:
+        records = [r for r in level if chosen is None or r.replicate in chosen]
         if records:
             points.append(point(records, results.criterion))
     return points

@@ -15,10 +15,11 @@ import jax
 import numpy as np
 
 from experiments.reproduce.lab import Lab
+from experiments.reproduce.trained import Results
 from experiments.reproduce.works import Piece, Work
 from ltjax import convergence, lottery, masks, population, pruning, train
 from ltjax.lottery import Found, Keeper
-from ltjax.results import DIGITS
+from ltjax.results import DIGITS, Record
 from ltjax.types import Tree
 
 
@@ -98,11 +99,15 @@ class Search:
         return [Piece(n, self.model, self.replicates, steps, weights, probe) for n in names]
 
     def run_family(self, works: Sequence[Work], lab: Lab, keep: Keeper) -> None:
-        """Searches, and trains level by level what starts from the levels."""
-        again = [w for w in works if isinstance(w, FromSearch)]
-        for level in self.find(lab, keep):
-            for work in again:
-                work.from_level(level, lab, keep)
+        """Searches, and trains what starts from the levels."""
+        levels = list(self.find(lab, keep))
+        for work in works:
+            if isinstance(work, FromSearch):
+                work.from_levels(levels, lab, keep)
+
+    def records(self, results: Results, number: int) -> list[Record]:
+        """The records of one level."""
+        return results.records(self.level(number))
 
     def shapes(self, lab: Lab) -> Tree:
         """Shapes of the network's parameters."""
@@ -161,12 +166,12 @@ def retrain(
     levels: Iterable[Found],
     search: Search,
     lab: Lab,
-    keep: Callable[[int, lottery.Compute], Any],
+    keep: Callable[[lottery.Compute], Any],
     *,
     arm: str,
     repeats: int = 1,
 ) -> None:
-    """Trains tickets again on the data of their search; `keep` takes the number of the level."""
+    """Trains tickets again on the data of their search, all as one population."""
     task = lab.task(search.task)
     network = task.network(search.model, search.init)
     trained = lottery.transfer(
@@ -180,8 +185,9 @@ def retrain(
         repeats=repeats,
         phase="source",
         stop=lab.stop,
+        together=True,
         trainer=task.trainer(network),
-        keep=lambda piece, compute: keep(int(piece.rpartition("_")[2]), compute),
+        keep=lambda piece, compute: keep(compute),
     )
     for _ in trained:
         pass
@@ -202,18 +208,23 @@ class FromSearch(abc.ABC):
     def numbers(self) -> range:
         """Its levels, from 1."""
 
+    @property
     @abc.abstractmethod
-    def piece(self, number: int) -> str:
-        """Name of the piece of one level."""
+    def piece(self) -> str:
+        """Name of the piece, which holds all levels."""
 
     @abc.abstractmethod
-    def from_level(self, level: Found, lab: Lab, keep: Keeper) -> None:
-        """Trains what starts from one level."""
+    def from_levels(self, levels: Sequence[Found], lab: Lab, keep: Keeper) -> None:
+        """Trains what starts from the levels of the search."""
 
     @property
     def members(self) -> int:
-        """Networks of each piece."""
-        return self.search.replicates
+        """Networks of the piece."""
+        return self.search.replicates * len(self.numbers)
+
+    def records(self, results: Results, number: int) -> list[Record]:
+        """The records of one level."""
+        return [r for r in results.records(self.piece) if r.level == number]
 
     @property
     def family(self) -> Any:
@@ -221,8 +232,8 @@ class FromSearch(abc.ABC):
         return self.search.family
 
     def names(self) -> list[str]:
-        """Names of its levels."""
-        return [self.piece(i) for i in self.numbers]
+        """The name of its piece, where it has levels."""
+        return [self.piece] if self.numbers else []
 
     def pieces(self, lab: Lab) -> list[Piece]:
         """The search's, and its own."""
@@ -256,31 +267,29 @@ class Retrain(FromSearch):
 
     @property
     def members(self) -> int:
-        """Networks of each piece."""
-        return self.search.replicates * self.repeats
+        """Networks of the piece."""
+        return super().members * self.repeats
 
-    def piece(self, number: int) -> str:
-        """Name of the piece of one level."""
+    @property
+    def piece(self) -> str:
+        """Name of the piece, which holds all levels."""
         search = self.search
         arm = self.arm if self.repeats == 1 else f"{self.arm}_x{self.repeats}"
         if self.densities:
-            percent = f"{100 * self.densities[number - 1]:g}"
-            return f"{search.dense.removesuffix('.dense')}.one_shot.{arm}_{percent}"
-        return f"{search.stem}.{arm}_{number:02d}"
+            percents = "-".join(f"{100 * density:g}" for density in self.densities)
+            return f"{search.dense.removesuffix('.dense')}.one_shot.{arm}.{percents}"
+        return f"{search.stem}.{arm}"
 
-    def from_level(self, level: Found, lab: Lab, keep: Keeper) -> None:
-        """Trains what starts from one level."""
-        if self.densities and level.level == 0:
-            levels = lottery.cut(level, self.search.plan(lab, densities=self.densities))
-        elif not self.densities and level.level in self.numbers:
-            levels = iter([level])
-        else:
-            return
+    def from_levels(self, levels: Sequence[Found], lab: Lab, keep: Keeper) -> None:
+        """Trains what starts from the levels of the search."""
+        chosen: Iterable[Found] = levels[1:]
+        if self.densities:
+            chosen = lottery.cut(levels[0], self.search.plan(lab, densities=self.densities))
 
-        def named(number: int, compute: lottery.Compute) -> Any:
-            return keep(self.piece(number), compute)
+        def named(compute: lottery.Compute) -> Any:
+            return keep(self.piece, compute)
 
-        retrain(levels, self.search, lab, named, arm=self.arm, repeats=self.repeats)
+        retrain(chosen, self.search, lab, named, arm=self.arm, repeats=self.repeats)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -315,9 +324,10 @@ class AtStart(FromSearch):
         batch = ".same_batch" if self.same_batch else ""
         return f"{self.search.stem}.{self.score}.{self.counts}.{how}{batch}"
 
-    def piece(self, number: int) -> str:
-        """Name of the piece of one level."""
-        return f"{self.stem}.level_{number:02d}"
+    @property
+    def piece(self) -> str:
+        """Name of the piece, which holds all levels."""
+        return f"{self.stem}.trained"
 
     def mask(self, number: int) -> str:
         """Name of the piece that holds the masks of one level."""
@@ -340,15 +350,13 @@ class AtStart(FromSearch):
         assert self.counts == "layers", self.counts
         return plan
 
-    def from_level(self, level: Found, lab: Lab, keep: Keeper) -> None:
-        """Prunes and trains every level, once the dense network is there."""
-        if level.level:
-            return
+    def from_levels(self, levels: Sequence[Found], lab: Lab, keep: Keeper) -> None:
+        """Prunes the initial weights to every level, and trains them."""
         search = self.search
         task = lab.task(search.task)
         network = task.network(search.model, search.init)
         found = lottery.at_start(
-            level,
+            levels[0],
             task.dataset,
             task.recipe(network),
             key=jax.random.key(search.seed),
@@ -361,8 +369,8 @@ class AtStart(FromSearch):
             numbers=self.numbers,
         )
 
-        def named(number: int, compute: lottery.Compute) -> Any:
-            return keep(self.piece(number), compute)
+        def named(compute: lottery.Compute) -> Any:
+            return keep(self.piece, compute)
 
         retrain(found, search, lab, named, arm="theta_0")
 
@@ -384,7 +392,7 @@ def stop_when_converged(how: convergence.Settings, *, every: int, classes: int) 
 
     def stop(steps: list[int], reports: list[train.Evaluation]) -> np.ndarray:
         newest = reports[-recent:]
-        held_out = not np.isnan(newest[0].validation_accuracy).any()
+        held_out = not np.isnan(newest[0].validation_accuracy).all()
         curves = np.stack(
             [r.validation_accuracy if held_out else r.test_accuracy for r in newest], axis=1
         )

@@ -191,39 +191,35 @@ def splits(keys: Key, *, examples: int, validation: int) -> tuple[jax.Array, jax
     return jax.vmap(functools.partial(validation_rows, n=examples, size=validation))(keys)
 
 
+class Label(NamedTuple):
+    """What tells a training from the others of a run: the first fields of its record."""
+
+    phase: str
+    arm: str
+    level: int
+    density: float
+    replicate: int
+    repeat: int = 0
+
+
 def records_of(
     trained: Trained,
     recipe: Recipe,
     mask: Mask,
     prunable: Collection[str],
-    *,
-    phase: str,
-    arms: Sequence[str],
-    replicates: Sequence[int],
-    level: int,
-    density: float,
-    repeats: Sequence[int] = (),
+    labels: Sequence[Label],
 ) -> list[Record]:
-    """The records of a population, one a member; `repeats` are all 0 where left out."""
-    made = []
-    numbers = zip(arms, replicates, repeats or [0] * len(arms), strict=True)
-    for i, (arm, replicate, repeat) in enumerate(numbers):
-        counted = masks.count(population.member(mask, i), prunable)
-        made.append(
-            Record(
-                phase=phase,
-                arm=arm,
-                level=level,
-                replicate=replicate,
-                repeat=repeat,
-                density=density,
-                **counted._asdict(),
-                **curve_fields(
-                    trained.steps,
-                    {k: v[:, i] for k, v in trained.curve._asdict().items()},
-                    failed_step=int(trained.failed_step[i]),
-                    measure=recipe.measure,
-                ),
-            )
+    """The records of a population, one a member."""
+    return [
+        Record(
+            **label._asdict(),
+            **masks.count(population.member(mask, i), prunable)._asdict(),
+            **curve_fields(
+                trained.steps,
+                {k: v[:, i] for k, v in trained.curve._asdict().items()},
+                failed_step=int(trained.failed_step[i]),
+                measure=recipe.measure,
+            ),
         )
-    return made
+        for i, label in enumerate(labels)
+    ]

@@ -14,6 +14,7 @@ from ltjax.data import Dataset
 from ltjax.lottery.common import (
     Found,
     Keeper,
+    Label,
     check,
     device_data,
     fold,
@@ -267,11 +268,10 @@ class _Work:
                 self.recipe,
                 mask,
                 self.plan.prunable,
-                phase="source",
-                arms=["ticket"] * self.replicates,
-                replicates=range(self.replicates),
-                level=number,
-                density=self.plan.densities[number],
+                [
+                    Label("source", "ticket", number, self.plan.densities[number], replicate)
+                    for replicate in range(self.replicates)
+                ],
             )
             return jax.device_get(tree), made
 

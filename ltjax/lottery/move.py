@@ -1,4 +1,7 @@
-"""Moving tickets: every level in every arm on the target, all replicates at once."""
+"""Moving tickets: every level in every arm on the target, all replicates at once.
+
+A level is a population, or all levels together are one.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import dataclasses
@@ -14,6 +17,7 @@ from ltjax.data import Dataset
 from ltjax.lottery.common import (
     Found,
     Keeper,
+    Label,
     check,
     device_data,
     fold,
@@ -51,10 +55,13 @@ def transfer(
     repeats: int = 1,
     phase: str = "target",
     stop: Stop | None = None,
+    together: bool = False,
     trainer: Trainer | None = None,
     keep: Keeper = once,
 ) -> Iterator[list[Record]]:
     """Trains tickets on a target, each level in each arm, all replicates at once.
+
+    Yields the records of a level, or once those of all levels where they train together.
 
     All arms of a replicate see the same batches; the head that is drawn afresh is the same at
     all levels and in all arms, the other fresh values of a control are drawn for each level and
@@ -74,6 +81,9 @@ def transfer(
       phase: `target`, or `source` to train again on the data of the search: with its key, its
         batches and its held-out examples.
       stop: see `Trainer.train`.
+      together: train all levels as one population, which keeps every device busy while some
+        members stop early, and needs memory for all of them; the tickets must come from one
+        search.
       trainer: a compiled trainer of `recipe`.
       keep: the keeper.
 
@@ -104,25 +114,39 @@ def transfer(
         phase=phase,
         stop=stop,
     )
-    return _levels(work, levels, dataset, new_head=new_head, keep=keep)
+    return _pieces(work, levels, dataset, new_head=new_head, together=together, keep=keep)
 
 
-def _levels(
-    work: "_Work", levels: Iterable[Found], dataset: Dataset, *, new_head: bool, keep: Keeper
+def _pieces(
+    work: "_Work",
+    levels: Iterable[Found],
+    dataset: Dataset,
+    *,
+    new_head: bool,
+    together: bool,
+    keep: Keeper,
 ) -> Iterator[list[Record]]:
     data = device_data(dataset)
     shapes = work.network.shapes()
-    for level in levels:
+
+    def head_of(level: Found) -> frozenset[str]:
         ticket = level.ticket()
         head = arms_.new_head(ticket, shapes, head=work.network.head, always=new_head)
         arms_.check_fits(ticket, shapes, new_head=head)
-        compute = functools.partial(work.train, data, level, head)
-        yield keep(f"{_PIECES[work.phase]}_{level.level:02d}", compute)[1]
+        return head
+
+    for group in [list(levels)] if together else ([level] for level in levels):
+        heads = [head_of(level) for level in group]
+        if not heads:
+            return
+        name = "all" if together else f"{group[0].level:02d}"
+        compute = functools.partial(work.train, data, group, heads[0])
+        yield keep(f"{_PIECES[work.phase]}_{name}", compute)[1]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Work:
-    """Training of one level in all arms."""
+    """Training of levels in all arms."""
 
     key: Key
     network: Network
@@ -138,52 +162,57 @@ class _Work:
     def train(
         self,
         data: Data,
-        level: Found,
+        levels: Sequence[Found],
         head: frozenset[str],
         resume: Tree | None,
         observe: Observer | None,
     ) -> tuple[Tree, list[Record]]:
-        replicates = population.size(level.mask)
-        prunable = tuple(n for n in level.prunable if n not in head)
+        replicates = population.size(levels[0].mask)
+        prunable = tuple(n for n in levels[0].prunable if n not in head)
         order, split = (keys_for(self.key, p, replicates) for p in _KEYS[self.phase])
         if self.phase == "source":
             order = fold(order, 0)
-        made = _lay_out(self.network, self.drawn, self.base, prunable, head)(
-            jnp.int32(level.level),
-            (level.mask, level.theta_0, level.theta_k, level.theta_S),
-            keys_for(self.key, "fresh", replicates),
-            keys_for(self.key, "control", replicates),
-        )
+        lay_out = _lay_out(self.network, self.drawn, self.base, prunable, head)
+        fresh, control = (keys_for(self.key, p, replicates) for p in ("fresh", "control"))
+        made = [
+            lay_out(
+                jnp.int32(level.level),
+                (level.mask, level.theta_0, level.theta_k, level.theta_S),
+                fresh,
+                control,
+            )
+            for level in levels
+        ]
+        start, mask = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *made)
         rows = splits(
             split,
             examples=data.train.labels.size,
             validation=self.validation,
         )
-        again = np.tile(np.arange(replicates), len(self.drawn))
+        labels = [
+            Label(self.phase, name, level.level, level.density, replicate, repeat)
+            for level in levels
+            for name, repeat in self.drawn
+            for replicate in range(replicates)
+        ]
+        again = np.array([label.replicate for label in labels])
         members = Member(
             order[again],
-            made.variables,
-            made.mask,
+            start,
+            mask,
             rows[0][again],
             rows[1][again],
             jnp.zeros(len(again), jnp.int32),
         )
         trained = self.trainer.train(members, data, resume=resume, observe=observe, stop=self.stop)
-        records = records_of(
-            trained,
-            self.recipe,
-            jax.device_get(made.mask),
-            prunable,
-            phase=self.phase,
-            arms=[name for name, _ in self.drawn for _ in range(replicates)],
-            replicates=[int(i) for i in again],
-            repeats=[repeat for _, repeat in self.drawn for _ in range(replicates)],
-            level=level.level,
-            density=level.density,
-        )
-        return {}, [
-            r for r in records if arms_.values_of(r.arm, base=self.base) not in level.without
-        ]
+        records = records_of(trained, self.recipe, jax.device_get(mask), prunable, labels)
+        unknown = {
+            (level.level, name)
+            for level in levels
+            for name, _ in self.drawn
+            if arms_.values_of(name, base=self.base) in level.without
+        }
+        return {}, [r for r in records if (r.level, r.arm) not in unknown]
 
 
 @functools.lru_cache(maxsize=16)
