@@ -43,8 +43,8 @@ class Benchmark:
     """What is measured, and for how long."""
 
     models: tuple[str, ...] = setting(
-        ("lenet-300-100", "conv2", "conv2-same", "resnet20"),
-        "Rows to measure: lenet-300-100, conv2 (VALID convolutions), conv2-same, resnet20.",
+        ("lenet-300-100", "conv2", "conv2-same", "lrn2", "resnet20"),
+        "Rows to measure: lenet-300-100, conv2 (VALID convolutions), conv2-same, lrn2, resnet20.",
     )
     rounds: int = setting(5, "Turns of each contestant.")
     seconds: float = setting(2.0, "Length of a turn, at least one leg.", unit="seconds")

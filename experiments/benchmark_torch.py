@@ -59,6 +59,9 @@ def network(work: Work) -> nn.Module:
             nn.ReLU(inplace=True),
             _mlp(64 * left, 256, 256),
         )
+    if work.model == "lrn2":
+        ends = _mlp(64 * -(-high // 4) * -(-wide // 4), 384, 192)
+        return nn.Sequential(*_lrn_block(channels, 64), *_lrn_block(64, 64), ends)
     if work.model == "resnet20":
         return _resnet(channels, (16, 32, 64), 3)
     if work.model == "resnet-tiny":
@@ -71,6 +74,16 @@ def _mlp(*widths: int) -> nn.Sequential:
     for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Linear(widths[-1], CLASSES))
+
+
+def _lrn_block(before: int, channels: int) -> list[nn.Module]:
+    """Convolution, ReLU, pool and local response normalization, as `ltjax.models.nets.LrnNet`."""
+    return [
+        nn.Conv2d(before, channels, 5, padding=2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, padding=1),
+        nn.LocalResponseNorm(9, alpha=0.001, beta=0.75, k=1.0),
+    ]
 
 
 def _resnet(channels: int, widths: tuple[int, ...], blocks: int) -> nn.Sequential:

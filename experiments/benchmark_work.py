@@ -51,6 +51,16 @@ WORKS: Mapping[str, Work] = {
     ),
     "conv2": Work(model="conv2", padding="VALID", learning_rate=2e-4),
     "conv2-same": Work(model="conv2", padding="SAME", learning_rate=2e-4),
+    "lrn2": Work(  # Table I of paper 000.
+        model="lrn2",
+        padding="SAME",
+        shape=(28, 28, 3),
+        optimizer="sgd",
+        learning_rate=0.01,
+        batch_size=256,
+        images=25_000,
+        steps=6,
+    ),
     "resnet20": Work(
         model="resnet20", optimizer="sgd", learning_rate=0.1, momentum=0.9, batch_size=128, steps=6
     ),

@@ -8,7 +8,7 @@ import jax
 
 from ltjax import config, data, models, optimizers, population, pruning, tickets, train, trees
 from ltjax.config import setting
-from ltjax.data import Dataset
+from ltjax.data import Dataset, Parts
 from ltjax.models import Network
 
 
@@ -143,7 +143,9 @@ def dataset(settings: FindTicket, *, shape: tuple[int, int, int] | None = None) 
     return data.normalize(loaded, settings.normalize)
 
 
-def network(settings: FindTicket, source: Dataset, *, head_hidden: tuple[int, ...] = ()) -> Network:
+def network(
+    settings: FindTicket, source: Dataset | Parts, *, head_hidden: tuple[int, ...] = ()
+) -> Network:
     """The network for images and classes of `source`."""
     return models.make(
         settings.model,
@@ -155,13 +157,13 @@ def network(settings: FindTicket, source: Dataset, *, head_hidden: tuple[int, ..
     )
 
 
-def validation(settings: FindTicket, source: Dataset) -> int:
+def validation(settings: FindTicket, source: Dataset | Parts) -> int:
     """Number of examples held out of the training split.
 
     Raises:
       ValueError: where it is no number of examples and no percentage below 100.
     """
-    text, examples = settings.validation, len(source.train.labels)
+    text, examples = settings.validation, source.examples
     if text.isdigit():
         return int(text)
     try:
@@ -176,14 +178,14 @@ def validation(settings: FindTicket, source: Dataset) -> int:
 def recipe(
     settings: FindTicket,
     net: Network,
-    source: Dataset,
+    source: Dataset | Parts,
     *,
     frozen: frozenset[str] = frozenset(),
     frozen_statistics: bool = False,
     rewinds: bool = True,
 ) -> train.Recipe:
     """How each network is trained on `source`."""
-    examples = len(source.train.labels) - validation(settings, source)
+    examples = source.examples - validation(settings, source)
     batch = settings.batch_size
     if not 1 <= batch <= examples:
         raise ValueError(

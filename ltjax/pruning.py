@@ -17,7 +17,7 @@ from ltjax import trees
 from ltjax.scores import SCORES
 from ltjax.types import Mask, Params, Scores
 
-__all__ = ["SCOPES", "SCORES", "Plan", "keep_best", "plan", "pooled", "spread"]
+__all__ = ["SCOPES", "SCORES", "Plan", "keep_best", "of_mask", "plan", "pooled", "spread"]
 
 SCOPES = ("layerwise", "global")
 
@@ -177,7 +177,8 @@ def plan(
 
     Raises:
       ValueError: a rate outside [0, 1), an unknown scope, a pattern without a match, densities
-        that do not fall, or nothing left to prune.
+        that do not fall, nothing left to prune, or a level that keeps nothing at all. (A layer
+        that keeps nothing is told in the record, see `analysis.cut_layers`.)
     """
     _check_rates(rate, rates or {}, scope, levels)
     kind_of = trees.kinds(params, head=head)
@@ -210,7 +211,37 @@ def plan(
         begun = [sum((live or sizes).get(name, sizes[name]) for name in group) for group in groups]
         nominal = tuple(sum(begun) / sum(totals) * density for density in nominal)
         counts = _counts_for_rounds(levels, begun, group_rates)
+    for level, row in enumerate(counts):
+        if sum(row) == 0:
+            raise ValueError(
+                f"level {level} (density {nominal[level]:.3g}) would keep none of {sum(totals)} "
+                "weights; raise the density, or prune fewer rounds"
+            )
     return Plan(groups, totals, counts, nominal)
+
+
+def of_mask(mask: Mask, prunable: Sequence[str]) -> Plan:
+    """The counts of a given mask as level 1, for pruning another way down to the same.
+
+    `pooled` makes of it the total alone, as paper 002's SNIP keeps.
+
+    Args:
+      mask: of one network.
+      prunable: names of the leaves that are up for pruning.
+
+    Raises:
+      ValueError: where the mask has no such leaf, or keeps nothing of them.
+    """
+    leaves = dict(zip(trees.names(mask), jax.tree.leaves(mask), strict=True))
+    for name in prunable:
+        if name not in leaves:
+            raise ValueError(trees.unknown(name, leaves, "leaf of the mask"))
+    sizes = tuple(int(leaves[name].size) for name in prunable)
+    kept = tuple(int(leaves[name].sum()) for name in prunable)
+    if not sum(kept):
+        raise ValueError(f"the mask keeps none of {sum(sizes)} weights; there is nothing to match")
+    groups = tuple((name,) for name in prunable)
+    return Plan(groups, sizes, (sizes, kept), (1.0, sum(kept) / sum(sizes)))
 
 
 def _check_rates(rate: float, rates: Mapping[str, float], scope: str, levels: int) -> None:

@@ -152,6 +152,8 @@ def rewinder(
     def rewind(origin: Level, before: Level) -> Start:
         ended = origin.trained.variables
         base = ended if point == "end" else origin.trained.snapshot
+        if point == 0:  # The snapshot may be another step, kept as theta_k.
+            base = origin.start.variables
         last = before.trained.variables
 
         def pick(name: str, then: Any, now: Any) -> Any:

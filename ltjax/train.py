@@ -52,6 +52,8 @@ class Member(NamedTuple):
       train_rows: int32 [n], the rows of `Data.train` it learns from.
       validation_rows: int32 [v], the rows of `Data.train` that only judge; v may be 0.
       schedule_offset: int32 scalar, added to the step before the schedule sees it.
+      test_rows: int32 [t], the rows of `Data.test` it is tested on, -1 for none; None for all.
+      outputs: int32 [labels], the output of each label of the data; None where they are the same.
     """
 
     key: Key
@@ -60,6 +62,8 @@ class Member(NamedTuple):
     train_rows: jax.Array
     validation_rows: jax.Array
     schedule_offset: jax.Array
+    test_rows: jax.Array | None = None
+    outputs: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -224,7 +228,12 @@ def _steps(
         if recipe.augment is not None:
             pixels = recipe.augment(jax.random.fold_in(augment_key, t), pixels)
         (loss, stats), grads = jax.value_and_grad(_loss, has_aux=True)(
-            variables.params, variables.stats, pixels, data.train.labels[batch], data, recipe
+            variables.params,
+            variables.stats,
+            pixels,
+            labels_of(data.train, batch, member),
+            data,
+            recipe,
         )
         updates, held_state = optimizer.update(grads, (inner, held), variables.params)
         if recipe.schedule is not None:
@@ -237,6 +246,12 @@ def _steps(
     start = (state.variables, (state.opt_state, held), jnp.float32(0))
     variables, (opt_state, _), total = lax.fori_loop(first, last, step, start)
     return variables, opt_state, total / jnp.maximum(last - first, 1)
+
+
+def labels_of(examples: Examples, rows: jax.Array, member: Member) -> Labels:
+    """Labels of some rows, as the outputs of a member."""
+    labels = examples.labels[rows]
+    return labels if member.outputs is None else member.outputs[labels]
 
 
 def _rows(key: Key, first: jax.Array, examples: int, recipe: Recipe) -> jax.Array | None:
@@ -274,7 +289,7 @@ def probe(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -
     """What scores may ask, on one random batch of the member's rows."""
     pick, draw = jax.random.split(key)
     rows = jax.random.choice(pick, member.train_rows, (batch,), replace=False)
-    pixels, labels = data.train.images[rows], data.train.labels[rows]
+    pixels, labels = data.train.images[rows], labels_of(data.train, rows, member)
 
     def loss(params: Params) -> Scalar:
         return _loss(params, member.start.stats, pixels, labels, data, recipe)[0]
@@ -288,35 +303,44 @@ def probe(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -
 def _evaluate(
     variables: Variables, member: Member, data: Data, loss: Scalar, recipe: Recipe
 ) -> Evaluation:
-    everything = jnp.arange(data.test.labels.size)
-    test = evaluate(variables, data.test, everything, data, recipe=recipe)
+    rows = member.test_rows
+    if rows is None:
+        rows = jnp.arange(data.test.labels.size)
+    test = evaluate(variables, data.test, rows, member, data, recipe=recipe)
     nothing = (jnp.float32(jnp.nan), jnp.float32(jnp.nan))
     if member.validation_rows.size:
-        validation = evaluate(variables, data.train, member.validation_rows, data, recipe=recipe)
+        rows = member.validation_rows
+        validation = evaluate(variables, data.train, rows, member, data, recipe=recipe)
     else:
         validation = nothing
     return Evaluation(loss, *validation, *test, jnp.bool_(True))
 
 
 def evaluate(
-    variables: Variables, examples: Examples, rows: jax.Array, data: Data, *, recipe: Recipe
+    variables: Variables,
+    examples: Examples,
+    rows: jax.Array,
+    member: Member,
+    data: Data,
+    *,
+    recipe: Recipe,
 ) -> tuple[Scalar, Scalar]:
-    """Accuracy in [0, 1] and mean cross-entropy in nats over all `rows`, block by block."""
-    n = rows.size
-    block = min(recipe.block, n)
-    blocks = -(-n // block)
-    padded = jnp.pad(rows, (0, blocks * block - n)).reshape(blocks, block)
-    counts = (jnp.arange(blocks * block) < n).reshape(blocks, block)
+    """Accuracy in [0, 1] and mean cross-entropy in nats over all `rows` from 0, block by block."""
+    block = min(recipe.block, rows.size)
+    blocks = -(-rows.size // block)
+    padding = (0, blocks * block - rows.size)
+    padded = jnp.pad(rows, padding, constant_values=-1).reshape(blocks, block)
+    n = (rows >= 0).sum()
 
-    def one(args: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        chosen, weight = args
-        labels = examples.labels[chosen]
+    def one(chosen: jax.Array) -> tuple[jax.Array, jax.Array]:
+        weight = chosen >= 0
+        labels = labels_of(examples, chosen, member)
         images = pixels_to_images(examples.images[chosen], data)
         logits, _ = recipe.apply(variables, images, train=False)
         right = (jnp.argmax(logits, -1) == labels) & weight
         return right.sum(), jnp.where(weight, cross_entropy(logits, labels), 0.0).sum()
 
-    right, loss = lax.map(one, (padded, counts))
+    right, loss = lax.map(one, padded)
     return right.sum() / n, loss.sum() / n
 
 

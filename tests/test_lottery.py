@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from ltjax import lottery, masks, models, population, pruning, results, trees
+from ltjax import data, lottery, masks, models, population, pruning, results, trees
 from ltjax.arms import CONTROLS, STARTS
 from ltjax.population import Trainer
 from tests import toys
@@ -507,3 +507,55 @@ def test_a_mask_that_does_not_fit_its_plan_is_refused(levels):
     wrong = jax.tree.map(lambda leaf: np.ones((2, *leaf.shape), bool), other)
     with pytest.raises(ValueError, match="mask"):
         find(mask=wrong)
+
+
+def test_theta_k_is_kept_also_where_rounds_go_back_to_the_beginning(levels):
+    plain = Spy(dataclasses.replace(HOW, snapshot=0))
+    ours, theirs = (
+        list(lottery.find(NET, DATA, t.recipe, key=KEY, plan=PLAN, replicates=2, trainer=t))
+        for t in (TRAINER, plain)
+    )
+    assert_trees_equal(ours[0].theta_k, levels[0].theta_k)
+    assert trees_differ(ours[0].theta_k.params, ours[0].theta_0.params)
+    for a, b in zip(ours, theirs, strict=True):
+        assert_trees_equal(a.theta_S, b.theta_S)
+        assert_trees_equal(a.mask, b.mask)
+
+
+PARTS = data.class_parts(FOUR, [(0, 1, 2), (3, 1, 0)])
+
+
+def test_each_replicate_learns_its_own_part_as_if_it_were_alone():
+    settings = {"key": KEY, "plan": PLAN, "rewind": 5, "trainer": TRAINER}
+    both = list(lottery.find(NET, PARTS, HOW, replicates=2, **settings))
+    alone = data.take_classes(FOUR, (0, 1, 2))
+    assert alone.examples == PARTS.examples  # Of the second part one example more is left out.
+    for ours, theirs in zip(both, lottery.find(NET, alone, HOW, **settings), strict=True):
+        assert ours.records[0].test_accuracy == theirs.records[0].test_accuracy
+        assert_trees_equal(
+            jax.tree.map(lambda leaf: leaf[:1], ours.theta_S), jax.device_get(theirs.theta_S)
+        )
+    moved = lottery.transfer(both, NET, PARTS, HOW, key=KEY, arms=ARMS, trainer=TRAINER)
+    for level, records in zip(both, moved, strict=True):
+        assert {(r.arm, r.replicate) for r in records} == set(itertools.product(ARMS, (0, 1)))
+        assert level.records[0].test_accuracy != level.records[1].test_accuracy
+
+
+def test_parts_and_replicates_are_equally_many():
+    with pytest.raises(ValueError, match="2 parts of blobs2 and 3 replicates"):
+        lottery.find(NET, PARTS, HOW, key=KEY, plan=PLAN, replicates=3, rewind=5)
+
+
+def test_pruning_at_the_start_refuses_a_plan_of_another_network(levels):
+    other = pruning.of_mask(masks.dense(toys.net("mlp-9").shapes().params), ["dense_0/kernel"])
+    with pytest.raises(ValueError, match="and the network has"):
+        next(lottery.at_start(levels[0], DATA, HOW, key=KEY, plan=other, score="snip"))
+
+
+def test_snip_keeps_the_total_of_a_given_mask(levels):
+    mask = population.member(levels[2].mask, 0)
+    plan = pruning.of_mask(mask, PLAN.prunable)
+    for matched in (plan, pruning.pooled(plan)):
+        (found,) = lottery.at_start(levels[0], DATA, HOW, key=KEY, plan=matched, score="snip")
+        kept = [masks.count(population.member(found.mask, i), PLAN.prunable) for i in (0, 1)]
+        assert [k.kept for k in kept] == [PLAN.kept(2)] * 2

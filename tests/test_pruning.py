@@ -296,3 +296,25 @@ def test_a_plan_may_begin_with_what_a_mask_left():
         n - round((0.1 if "head" in name else 0.2) * n) for name, n in flipped.items()
     )
     assert other.densities[0] == pytest.approx(1 - KEPT_002["fc"][6] / 266200)
+
+
+def test_a_level_that_keeps_nothing_at_all_is_refused():
+    tiny = shapes(dense_0=(2, 2), head=(2, 2))
+    plan = pruning.plan(tiny, rate=0.5, levels=2, rates={"output": 0.2})
+    assert plan.counts[-1][0] >= 0
+    with pytest.raises(ValueError, match="would keep none of 8 weights"):
+        pruning.plan(tiny, rate=0.9, levels=2)
+
+
+def test_a_plan_of_a_mask_has_its_counts():
+    params = small_params()
+    names = [n for n in trees.names(params) if n.endswith("kernel")]
+    mask = jax.tree.map(lambda leaf: np.arange(leaf.size).reshape(leaf.shape) % 3 == 0, params)
+    plan = pruning.of_mask(mask, names)
+    assert plan.counts[1] == tuple(masks.count(mask, [n]).kept for n in names)
+    assert pruning.pooled(plan).counts == ((plan.kept(0),), (plan.kept(1),))
+    with pytest.raises(ValueError, match="leaf of the mask"):
+        pruning.of_mask(mask, ["nowhere/kernel"])
+    nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, bool), params)
+    with pytest.raises(ValueError, match="nothing to match"):
+        pruning.of_mask(nothing, names)

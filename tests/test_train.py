@@ -54,7 +54,9 @@ def test_the_whole_evaluation_set_counts_also_where_blocks_do_not_divide(member,
     expected = (jnp.argmax(logits, -1) == labels).mean(), train.cross_entropy(logits, labels).mean()
     for block in (1, 7, 23, 100):
         how = toys.recipe(block=block)
-        got = train.evaluate(member.start, on_device.test, jnp.arange(23), on_device, recipe=how)
+        got = train.evaluate(
+            member.start, on_device.test, jnp.arange(23), member, on_device, recipe=how
+        )
         np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 

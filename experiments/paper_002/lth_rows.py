@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from experiments.paper_002 import rounds as r
+from experiments.paper_002.common import NAMES, STEPS, by_round, entries, round_table
 from experiments.paper_002.trainings import CONV, FC, Trainings
 from experiments.reproduce import figures
 from experiments.reproduce.rows import (
@@ -18,7 +19,6 @@ from ltjax import analysis, models, pruning, published
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from experiments.paper_002.common import NAMES, STEPS, by_round, entries, round_table
 
 _IMAGES = {FC: (28, 28, 1), CONV: (32, 32, 3)}
 

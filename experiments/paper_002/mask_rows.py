@@ -6,6 +6,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from experiments.paper_002 import rounds as r
+from experiments.paper_002.common import NAMES, entries
 from experiments.paper_002.trainings import CONV, FC, Trainings
 from experiments.reproduce import figures
 from experiments.reproduce.rows import (
@@ -22,7 +23,6 @@ from experiments.reproduce.trained import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from experiments.paper_002.common import NAMES, entries
 
 _OVERLAP = Share(0.05)
 

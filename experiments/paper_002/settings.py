@@ -19,8 +19,11 @@ class MultipleTickets(PaperSettings):
     init: str = setting("glorot_normal", "Initialization; glorot_uniform is the other reading.")
     padding: str = setting("VALID", "Of Conv2; Tables 5 and 7 fit VALID (reading 2.1).")
     batch_size: int = setting(60, "Examples a step.", unit="examples")
-    length: str = setting("25ep", "Budget of one training.", unit="it or ep")
-    evaluate_every: str = setting("500it", "Between evaluations.", unit="it or ep")
+    fc_length: str = setting("25ep", "Budget of one training of LeNet-300-100.", unit="it or ep")
+    conv_length: str = setting("25ep", "Budget of one training of Conv2.", unit="it or ep")
+    evaluate_every: str = setting(
+        "500it", "Between evaluations; a shorter budget has one, at its end.", unit="it or ep"
+    )
     patience: int = setting(4, "Evaluations without a better one before a training stops.")
     validation: str = setting("5000", "Held out of the training split: a number of examples.")
     fc_normalize: str = setting("mnist", "Mean and sd of the pixels of LeNet's data.")
@@ -49,14 +52,26 @@ class MultipleTickets(PaperSettings):
 
 PRESETS = {
     "paper": {},
-    "quick": {"length": "1000it", "evaluate_every": "100it", "extra_scores": True},
+    "quick": {"fc_length": "1000it", "conv_length": "60it", "evaluate_every": "100it"},
 }
 
-SHORTENS = frozenset({"length", "evaluate_every", "levels", "replicates", "extra_scores", "seed"})
+SHORTENS = frozenset(
+    {
+        "fc_length",
+        "conv_length",
+        "evaluate_every",
+        "levels",
+        "replicates",
+        "extra_scores",
+        "seed",
+    }
+)
 """Settings that make a run shorter or another draw of the same, but no other experiment."""
 
-_OF_FC = frozenset({"fc_data", "fc_model", "fc_rate", "fc_normalize"})
-_OF_CONV = frozenset({"conv_data", "conv_model", "conv_rate", "conv_normalize", "padding"})
+_OF_FC = frozenset({"fc_data", "fc_model", "fc_rate", "fc_normalize", "fc_length"})
+_OF_CONV = frozenset(
+    {"conv_data", "conv_model", "conv_rate", "conv_normalize", "conv_length", "padding"}
+)
 
 
 def of_fc(field: str) -> bool:

@@ -1,9 +1,9 @@
 """The rows of paper 002 on SNIP and other scores: T4, T5, F5, F6."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from experiments.paper_002 import rounds as r
+from experiments.paper_002.common import NAMES, STEPS, by_round, entries, round_table
 from experiments.paper_002.trainings import FC, Trainings
 from experiments.reproduce.rows import (
     Absent,
@@ -17,10 +17,6 @@ from experiments.reproduce.rows import (
 from experiments.reproduce.trained import Results
 from ltjax import published
 from ltjax.published import Published
-
-if TYPE_CHECKING:
-    pass
-from experiments.paper_002.common import NAMES, STEPS, by_round, entries, round_table
 
 _EXACT = Near(0.006)
 

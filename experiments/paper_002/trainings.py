@@ -3,7 +3,7 @@
 import dataclasses
 
 from experiments.paper_002.settings import MultipleTickets
-from experiments.reproduce.lab import Lab
+from experiments.reproduce.lab import Lab, Task
 from experiments.reproduce.searches import AtStart, Search
 from experiments.settings import FindTicket
 
@@ -20,7 +20,7 @@ def base_settings(settings: MultipleTickets, task: str) -> FindTicket:
         optimizer="adam",
         learning_rate=settings.fc_rate if fc else settings.conv_rate,
         batch_size=settings.batch_size,
-        length=settings.length,
+        length=settings.fc_length if fc else settings.conv_length,
         evaluate_every=settings.evaluate_every,
         validation=settings.validation,
         patience=settings.patience,
@@ -35,7 +35,7 @@ def base_settings(settings: MultipleTickets, task: str) -> FindTicket:
 
 def make_lab(settings: MultipleTickets) -> Lab:
     """The lab of the paper: a task for each network."""
-    return Lab({task: base_settings(settings, task) for task in TASKS})
+    return Lab({task: Task(base_settings(settings, task)) for task in TASKS})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """The rows of paper 004 on iterative tickets: F7, F8 and F16."""
 
 import statistics
-from typing import TYPE_CHECKING
 
 from experiments.paper_004 import answers, tables
 from experiments.paper_004.answers import worded
+from experiments.paper_004.common import DENSITY, DROP, FASTER, drawn
 from experiments.paper_004.settings import FrankleCarbin, of_mnist
 from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import lines
@@ -19,10 +19,6 @@ from experiments.reproduce.rows import (
 )
 from experiments.reproduce.searches import Retrain, Search
 from experiments.reproduce.trained import Results
-
-if TYPE_CHECKING:
-    pass
-from experiments.paper_004.common import DENSITY, DROP, FASTER, drawn
 
 
 def experiments(settings: FrankleCarbin) -> tuple[Experiment, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from experiments.paper_004 import answers, tables
 from experiments.paper_004.answers import worded
+from experiments.paper_004.common import DENSITY, DROP, FASTER, curve, drawn
 from experiments.paper_004.settings import FrankleCarbin, of_mnist
 from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import figures, lines
@@ -24,7 +25,6 @@ from experiments.reproduce.trained import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from experiments.paper_004.common import DENSITY, DROP, FASTER, curve, drawn
 
 
 def experiments(settings: FrankleCarbin) -> tuple[Experiment, ...]:

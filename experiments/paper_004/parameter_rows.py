@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 import itertools
-from typing import TYPE_CHECKING
 
 from experiments.paper_004 import answers
 from experiments.paper_004.answers import Series, worded
+from experiments.paper_004.common import DROP, drawn
 from experiments.paper_004.settings import FrankleCarbin, of_mnist
 from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import lines
@@ -19,10 +19,6 @@ from experiments.reproduce.rows import (
     Within,
 )
 from experiments.reproduce.trained import Results
-
-if TYPE_CHECKING:
-    pass
-from experiments.paper_004.common import DROP, drawn
 
 
 def experiments(settings: FrankleCarbin) -> tuple[Experiment, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.xor import UnitSearch
-from experiments.reproduce.lab import Lab
+from experiments.reproduce.lab import Lab, Task
 from experiments.reproduce.searches import Retrain, Search, rounds_to, stop_when_converged
 from experiments.settings import FindTicket
 from ltjax import config
@@ -46,7 +46,7 @@ def make_lab(settings: FrankleCarbin) -> Lab:
     if settings.stop_converged:
         every = config.steps(settings.evaluate_every, examples=1, batch=1)
         stop = stop_when_converged(settings.criterion, every=every, classes=10)
-    return Lab({"": base}, stop=stop)
+    return Lab({"": Task(base)}, stop=stop)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -197,7 +197,8 @@ def write_report(paths: Sequence[pathlib.Path], where: pathlib.Path) -> str:
 def exit_code(run: RunDir, rows: Sequence[Experiment]) -> int:
     """1 where a training had no result, after naming it; 0 otherwise."""
     names = dict.fromkeys(n for row in rows for work in row.works for n in work.names())
-    failed = [line for n in names for line in analysis.failures(run.read_piece(n))]
-    for line in failed:
+    records = [record for n in names for record in run.read_piece(n)]
+    failed = analysis.failures(records)
+    for line in [*failed, *analysis.cut_layers(records)]:
         print(f"warning: {line}", file=sys.stderr)
     return 1 if failed else 0

@@ -1,6 +1,6 @@
 """The lab of a paper: data, networks and compiled trainers, each made once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 import time
@@ -13,7 +13,7 @@ import numpy as np
 from experiments import settings as settings_
 from experiments.settings import FindTicket
 from ltjax import lottery, masks, population, train
-from ltjax.data import Dataset
+from ltjax.data import Dataset, Parts
 from ltjax.models import Network
 
 
@@ -21,15 +21,13 @@ class Lab:
     """The tasks of a paper, each made once.
 
     Args:
-      tasks: settings that the trainings of each task share, by name.
+      tasks: by name.
       stop: when trainings that nothing is pruned from may stop; None for never.
     """
 
-    def __init__(
-        self, tasks: Mapping[str, FindTicket], *, stop: population.Stop | None = None
-    ) -> None:
+    def __init__(self, tasks: Mapping[str, "Task"], *, stop: population.Stop | None = None) -> None:
         self.stop = stop
-        self._tasks = {name: Task(base) for name, base in tasks.items()}
+        self._tasks = dict(tasks)
 
     def task(self, name: str) -> "Task":
         """A task by its name."""
@@ -41,18 +39,28 @@ class Task:
 
     Args:
       base: the settings that all its trainings share.
+      load: makes the data; by default what `base` says.
+      like: a task with the same settings, whose networks and compiled trainers this one uses;
+        their data have the same number of examples and classes.
     """
 
-    def __init__(self, base: FindTicket) -> None:
+    def __init__(
+        self,
+        base: FindTicket,
+        *,
+        load: Callable[[], Dataset | Parts] | None = None,
+        like: "Task | None" = None,
+    ) -> None:
         self.base = base
-        self._networks: dict[tuple[str, str], Network] = {}
-        self._applies: dict[str, Any] = {}
-        self._trainers: dict[str, population.Trainer] = {}
+        self._load = load or functools.partial(settings_.dataset, base)
+        self._networks: dict[tuple[str, str], Network] = like._networks if like else {}
+        self._applies: dict[str, Any] = like._applies if like else {}
+        self._trainers: dict[str, population.Trainer] = like._trainers if like else {}
 
     @functools.cached_property
-    def dataset(self) -> Dataset:
+    def dataset(self) -> Dataset | Parts:
         """The data of all trainings."""
-        return settings_.dataset(self.base)
+        return self._load()
 
     def network(self, model: str, init: str) -> Network:
         """A network, the same object each time; those of one model share the compiled training."""
@@ -84,16 +92,18 @@ class Task:
         """Seconds of one step of one network, measured on a few legs of two."""
         network = self.network(model, init)
         drawn = jax.vmap(network.init)(jax.random.split(jax.random.key(0), 2))
-        rows = jnp.arange(len(self.dataset.train.labels), dtype=jnp.int32)
+        keys = jax.random.split(jax.random.key(1), 2)
+        dataset = self.dataset
+        if isinstance(dataset, Parts):
+            dataset = dataset.take([0, 0])
         members = train.Member(
-            jax.random.split(jax.random.key(1), 2),
+            keys,
             drawn,
             jax.vmap(masks.dense)(drawn.params),
-            jnp.stack([rows, rows]),
-            jnp.zeros((2, 0), jnp.int32),
-            jnp.zeros(2, jnp.int32),
+            schedule_offset=jnp.zeros(2, jnp.int32),
+            **lottery.shares(dataset, keys, validation=self.validation)._asdict(),
         )
-        return time_legs(self.trainer(network), members, lottery.device_data(self.dataset))
+        return time_legs(self.trainer(network), members, lottery.device_data(dataset))
 
 
 def time_legs(trainer: population.Trainer, members: train.Member, data: train.Data) -> float:

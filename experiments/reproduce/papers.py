@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 
+from experiments.paper_000.rows import PAPER as CLASS_HALVES
 from experiments.paper_002.rows import PAPER as MULTIPLE_TICKETS
 from experiments.paper_004.rows import PAPER as FRANKLE_CARBIN
 from experiments.reproduce.rows import Paper
 
-PAPERS: Mapping[str, Paper] = {paper.id: paper for paper in (MULTIPLE_TICKETS, FRANKLE_CARBIN)}
+PAPERS: Mapping[str, Paper] = {
+    paper.id: paper for paper in (CLASS_HALVES, MULTIPLE_TICKETS, FRANKLE_CARBIN)
+}

@@ -41,6 +41,8 @@ class Search:
       seed: everything random comes from it.
       replicates: independent searches side by side.
       flip: 0, or the round of this search whose complement level 0 begins with (paper 002).
+      densities: target densities of the levels instead of `rate`; as many as `levels`.
+      biases: biases are pruned too.
     """
 
     task: str = ""
@@ -54,6 +56,8 @@ class Search:
     seed: int = 0
     replicates: int = 5
     flip: int = 0
+    densities: tuple[float, ...] = ()
+    biases: bool = False
 
     @property
     def dense(self) -> str:
@@ -65,7 +69,9 @@ class Search:
     @property
     def stem(self) -> str:
         """Beginning of the names of all pieces that come from this search."""
-        way = f"rate{self.rate:g}" + ("" if self.resets else ".continued")
+        way = f"to_{percents(self.densities)}" if self.densities else f"rate{self.rate:g}"
+        way += "" if self.resets else ".continued"
+        way += ".with_biases" if self.biases else ""
         way += f".flip{self.flip}" if self.flip else ""
         return f"{self.dense.removesuffix('.dense')}.{way}"
 
@@ -118,6 +124,8 @@ class Search:
         rates = {"output": self.output_rate}
         if self.conv_rate is not None:
             rates["conv"] = self.conv_rate
+        if self.biases:
+            rates["bias"] = self.rate
         live = None
         if self.flip:
             before = self.unflipped.plan(lab)
@@ -128,7 +136,7 @@ class Search:
             rate=self.rate,
             rates=rates,
             levels=self.levels,
-            densities=densities,
+            densities=densities or self.densities,
             live=live,
         )
 
@@ -170,9 +178,10 @@ def retrain(
     *,
     arm: str,
     repeats: int = 1,
+    on: str | None = None,
 ) -> None:
-    """Trains tickets again on the data of their search, all as one population."""
-    task = lab.task(search.task)
+    """Trains tickets again as one population, on the data of their search or of a task `on`."""
+    task = lab.task(search.task if on is None else on)
     network = task.network(search.model, search.init)
     trained = lottery.transfer(
         levels,
@@ -183,7 +192,7 @@ def retrain(
         arms=(arm,),
         validation=task.validation,
         repeats=repeats,
-        phase="source",
+        phase="source" if on is None else "target",
         stop=lab.stop,
         together=True,
         trainer=task.trainer(network),
@@ -254,11 +263,13 @@ class Retrain(FromSearch):
       arm: a start point or control.
       repeats: draws of a control.
       densities: one-shot densities; empty for the levels of the search.
+      on: name of the task on whose data they train; None for that of the search.
     """
 
     arm: str = "theta_0"
     repeats: int = 1
     densities: tuple[float, ...] = ()
+    on: str | None = None
 
     @property
     def numbers(self) -> range:
@@ -275,9 +286,11 @@ class Retrain(FromSearch):
         """Name of the piece, which holds all levels."""
         search = self.search
         arm = self.arm if self.repeats == 1 else f"{self.arm}_x{self.repeats}"
+        arm += "" if self.on is None else f".on_{self.on}"
         if self.densities:
-            percents = "-".join(f"{100 * density:g}" for density in self.densities)
-            return f"{search.dense.removesuffix('.dense')}.one_shot.{arm}.{percents}"
+            biases = ".with_biases" if search.biases else ""
+            start = search.dense.removesuffix(".dense")
+            return f"{start}.one_shot{biases}.{arm}.{percents(self.densities)}"
         return f"{search.stem}.{arm}"
 
     def from_levels(self, levels: Sequence[Found], lab: Lab, keep: Keeper) -> None:
@@ -289,7 +302,7 @@ class Retrain(FromSearch):
         def named(compute: lottery.Compute) -> Any:
             return keep(self.piece, compute)
 
-        retrain(chosen, self.search, lab, named, arm=self.arm, repeats=self.repeats)
+        retrain(chosen, self.search, lab, named, arm=self.arm, repeats=self.repeats, on=self.on)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -373,6 +386,11 @@ class AtStart(FromSearch):
             return keep(self.piece, compute)
 
         retrain(found, search, lab, named, arm="theta_0")
+
+
+def percents(densities: Sequence[float]) -> str:
+    """Densities in a name."""
+    return "-".join(f"{100 * density:g}" for density in densities)
 
 
 def rounds_to(density: float, rate: float) -> int:

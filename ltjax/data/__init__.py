@@ -8,9 +8,11 @@ from ltjax.data.adapt import NORMALIZATIONS, adapt, normalize
 from ltjax.data.augment import AUGMENTATIONS, AugmentFn
 from ltjax.data.dataset import Dataset, Split, make, statistics
 from ltjax.data.order import shuffled, validation_rows
+from ltjax.data.parts import Parts, class_parts
 from ltjax.data.subsets import (
     check_disjoint,
     class_halves,
+    draw_halves,
     halve,
     limit,
     parse_classes,
@@ -24,10 +26,13 @@ __all__ = [
     "NORMALIZATIONS",
     "AugmentFn",
     "Dataset",
+    "Parts",
     "Split",
     "adapt",
     "check_disjoint",
     "class_halves",
+    "class_parts",
+    "draw_halves",
     "halve",
     "limit",
     "load",

@@ -51,6 +51,11 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     @property
+    def examples(self) -> int:
+        """Training examples."""
+        return len(self.train.labels)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of an image."""
         _, height, width, channels = self.train.images.shape

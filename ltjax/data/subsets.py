@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -39,21 +40,10 @@ def take_classes(ds: Dataset, classes: Sequence[int]) -> Dataset:
     Raises:
       ValueError: where `classes` is empty, names a class twice, or one that `ds` lacks.
     """
-    has = f"{ds.name!r} has {_ranges(ds.label_map)}"
-    if not classes:
-        raise ValueError(f"no classes to take; name at least one; {has}")
-    twice = sorted({c for c in classes if list(classes).count(c) > 1})
-    if twice:
-        raise ValueError(f"classes {_ranges(twice)} are named twice; name each once")
-    absent = sorted(set(classes) - set(ds.label_map))
-    if absent:
-        raise ValueError(f"no classes {_ranges(absent)}; {has}")
-    chosen = sorted(classes)
-    if tuple(chosen) == ds.label_map:
+    chosen = check_classes(ds, classes)
+    if chosen == ds.label_map:
         return ds
-    old = [ds.label_map.index(c) for c in chosen]
-    new = np.full(ds.classes, -1, np.int32)
-    new[old] = np.arange(len(chosen))
+    new = output_of(ds, chosen)
 
     def take(split: Split) -> Split:
         images, labels = rows_of(split, np.flatnonzero(new[split.labels] >= 0))
@@ -64,10 +54,35 @@ def take_classes(ds: Dataset, classes: Sequence[int]) -> Dataset:
         train=take(ds.train),
         test=take(ds.test),
         classes=len(chosen),
-        label_map=tuple(chosen),
-        class_names=tuple(ds.class_names[i] for i in old),
+        label_map=chosen,
+        class_names=tuple(ds.class_names[ds.label_map.index(c)] for c in chosen),
         notes=(*ds.notes, f"only the classes {_ranges(chosen)}"),
     )
+
+
+def check_classes(ds: Dataset, classes: Sequence[int]) -> tuple[int, ...]:
+    """The classes in rising order.
+
+    Raises:
+      ValueError: where `classes` is empty, names a class twice, or one that `ds` lacks.
+    """
+    has = f"{ds.name!r} has {_ranges(ds.label_map)}"
+    if not classes:
+        raise ValueError(f"no classes to take; name at least one; {has}")
+    twice = sorted({c for c in classes if list(classes).count(c) > 1})
+    if twice:
+        raise ValueError(f"classes {_ranges(twice)} are named twice; name each once")
+    absent = sorted(set(classes) - set(ds.label_map))
+    if absent:
+        raise ValueError(f"no classes {_ranges(absent)}; {has}")
+    return tuple(sorted(classes))
+
+
+def output_of(ds: Dataset, chosen: Sequence[int]) -> np.ndarray:
+    """The new output of each label of `ds`, int32 [classes]; -1 where its class is not chosen."""
+    new = np.full(ds.classes, -1, np.int32)
+    new[[ds.label_map.index(c) for c in sorted(chosen)]] = np.arange(len(chosen))
+    return new
 
 
 def check_disjoint(first: Iterable[int], second: Iterable[int]) -> None:
@@ -92,6 +107,37 @@ def class_halves(classes: Sequence[int], *, seed: int) -> tuple[tuple[int, ...],
     order = [sorted(classes)[i] for i in permutation(len(classes), seed=seed)]
     middle = len(order) // 2
     return tuple(sorted(order[:middle])), tuple(sorted(order[middle:]))
+
+
+def draw_halves(
+    classes: Sequence[int], count: int, *, seed: int, without: Iterable[Sequence[int]] = ()
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Random ordered halves of the classes, none twice (paper 000, reading 0.14).
+
+    A split and the same with its halves exchanged are two. More splits leave the first as they
+    are.
+
+    Args:
+      classes: an even number of them.
+      count: how many splits.
+      seed: of the drawing.
+      without: first halves that are not to be drawn.
+
+    Raises:
+      ValueError: where the number of classes is odd or 0, or there are not so many halves.
+    """
+    every = sorted(classes)
+    if len(every) < 2 or len(every) % 2:
+        raise ValueError(f"{len(every)} classes have no equal halves; give an even number")
+    barred = {tuple(sorted(half)) for half in without}
+    halves = list(itertools.combinations(every, len(every) // 2))
+    order = permutation(len(halves), seed=seed)
+    drawn = [halves[i] for i in order if halves[i] not in barred]
+    if not 0 <= count <= len(drawn):
+        raise ValueError(
+            f"{len(every)} classes have {len(drawn)} halves to draw; got a count of {count}"
+        )
+    return [(first, tuple(c for c in every if c not in first)) for first in drawn[:count]]
 
 
 def halve(ds: Dataset, which: str, *, seed: int) -> Dataset:

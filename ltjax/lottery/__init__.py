@@ -7,7 +7,18 @@ to a *keeper*, which may remember it (on a disk, say) instead of computing it ag
 nothing is kept.
 """
 
-from ltjax.lottery.common import Compute, Found, Keeper, check, dense_of, device_data, found, once
+from ltjax.lottery.common import (
+    Compute,
+    Found,
+    Keeper,
+    Share,
+    check,
+    dense_of,
+    device_data,
+    found,
+    once,
+    shares,
+)
 from ltjax.lottery.cut import cut
 from ltjax.lottery.find import find
 from ltjax.lottery.move import transfer
@@ -17,6 +28,7 @@ __all__ = [
     "Compute",
     "Found",
     "Keeper",
+    "Share",
     "at_start",
     "check",
     "cut",
@@ -25,5 +37,6 @@ __all__ = [
     "find",
     "found",
     "once",
+    "shares",
     "transfer",
 ]

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, population, train, trees
-from ltjax.data import Dataset, validation_rows
+from ltjax import masks, population, pruning, train, trees
+from ltjax.data import Dataset, Parts, validation_rows
 from ltjax.models import Network
 from ltjax.population import Observer, Trained, Trainer
 from ltjax.results import Record, curve_fields
@@ -113,7 +113,7 @@ def dense_of(level: Found) -> Found:
     )
 
 
-def device_data(dataset: Dataset) -> Data:
+def device_data(dataset: Dataset | Parts) -> Data:
     """Puts a data set on the default device, images as uint8."""
     train_set, test_set = (
         train.Examples(jnp.asarray(split.images), jnp.asarray(split.labels, jnp.int32))
@@ -123,7 +123,7 @@ def device_data(dataset: Dataset) -> Data:
     return Data(train_set, test_set, mean, std)
 
 
-def check(network: Network, dataset: Dataset, recipe: Recipe, *, validation: int) -> None:
+def check(network: Network, dataset: Dataset | Parts, recipe: Recipe, *, validation: int) -> None:
     """Refuses what could not be trained, before anything is compiled.
 
     Raises:
@@ -131,10 +131,9 @@ def check(network: Network, dataset: Dataset, recipe: Recipe, *, validation: int
         validation set that leaves none, patience or `best` without a validation set, a frozen
         parameter that the network lacks.
     """
-    images = dataset.train.images
-    if images.shape[1:] != network.input_shape:
+    if dataset.shape != network.input_shape:
         raise ValueError(
-            f"{dataset.name} has images of {list(images.shape[1:])} and {network.name} takes "
+            f"{dataset.name} has images of {list(dataset.shape)} and {network.name} takes "
             f"{list(network.input_shape)}; adapt the data with data.adapt"
         )
     if dataset.classes != network.classes:
@@ -142,10 +141,10 @@ def check(network: Network, dataset: Dataset, recipe: Recipe, *, validation: int
             f"{dataset.name} has {dataset.classes} classes and {network.name} {network.classes} "
             "outputs; make the network with classes= of the data"
         )
-    rows = len(images) - validation
+    rows = dataset.examples - validation
     if validation < 0 or rows < 1:
         raise ValueError(
-            f"validation must lie in 0..{len(images) - 1} (the training examples of "
+            f"validation must lie in 0..{dataset.examples - 1} (the training examples of "
             f"{dataset.name}); got {validation}"
         )
     if recipe.batch_size > rows:
@@ -159,6 +158,25 @@ def check(network: Network, dataset: Dataset, recipe: Recipe, *, validation: int
     for name in sorted(recipe.frozen):
         if name not in known:
             raise ValueError(trees.unknown(name, known, "parameter to freeze"))
+
+
+def check_plan(plan: pruning.Plan, params: Tree) -> None:
+    """Refuses a plan of another network.
+
+    Raises:
+      ValueError: naming the layers that differ.
+    """
+    sizes = {
+        name: leaf.size
+        for name, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True)
+    }
+    for group, size in zip(plan.groups, plan.sizes, strict=True):
+        found = sum(sizes.get(name, 0) for name in group)
+        if found != size:
+            raise ValueError(
+                f"the plan prunes {size} weights of {', '.join(group)} and the network has "
+                f"{found}; make it with pruning.plan(network.shapes().params, ...)"
+            )
 
 
 def trainer_of(recipe: Recipe, trainer: Trainer | None) -> Trainer:
@@ -186,9 +204,45 @@ def fold(keys: Key, number: jax.Array | int) -> Key:
     return jax.vmap(lambda k: jax.random.fold_in(k, number))(keys)
 
 
-def splits(keys: Key, *, examples: int, validation: int) -> tuple[jax.Array, jax.Array]:
-    """Rows of each replicate: int32 [replicates, n] to learn from and [replicates, v] to judge."""
-    return jax.vmap(functools.partial(validation_rows, n=examples, size=validation))(keys)
+class Share(NamedTuple):
+    """What each replicate sees of the data: fields of `Member` with an axis of replicates."""
+
+    train_rows: jax.Array
+    validation_rows: jax.Array
+    test_rows: jax.Array | None
+    outputs: jax.Array | None
+
+
+def shares(dataset: Dataset | Parts, keys: Key, *, validation: int) -> Share:
+    """What each replicate sees: all of a data set, or its own part.
+
+    Args:
+      dataset: the data.
+      keys: one a replicate, decides which training examples are held out.
+      validation: how many.
+
+    Raises:
+      ValueError: where there are not as many parts as replicates.
+    """
+    drawn = jax.vmap(functools.partial(validation_rows, n=dataset.examples, size=validation))(keys)
+    if isinstance(dataset, Dataset):
+        return Share(*drawn, None, None)
+    check_parts(dataset, len(keys))
+    rows, test, outputs = map(jnp.asarray, (dataset.train_rows, dataset.test_rows, dataset.outputs))
+    return Share(*(jnp.take_along_axis(rows, r, axis=1) for r in drawn), test, outputs)
+
+
+def check_parts(dataset: Dataset | Parts, replicates: int) -> None:
+    """Refuses another number of parts than of replicates.
+
+    Raises:
+      ValueError: as said.
+    """
+    if isinstance(dataset, Parts) and len(dataset) != replicates:
+        raise ValueError(
+            f"there are {len(dataset)} parts of {dataset.name} and {replicates} replicates; "
+            "give each replicate one part"
+        )
 
 
 class Label(NamedTuple):

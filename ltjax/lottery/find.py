@@ -10,19 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax import masks, population, pruning, tickets, trees
-from ltjax.data import Dataset
+from ltjax.data import Dataset, Parts
 from ltjax.lottery.common import (
     Found,
     Keeper,
     Label,
+    Share,
     check,
+    check_parts,
+    check_plan,
     device_data,
     fold,
     keys_for,
     once,
     piece_of,
     records_of,
-    splits,
+    shares,
     trainer_of,
 )
 from ltjax.lottery.prune import pruner
@@ -36,7 +39,7 @@ from ltjax.types import Key, Mask, Tree, Variables
 
 def find(
     network: Network,
-    dataset: Dataset,
+    dataset: Dataset | Parts,
     recipe: Recipe,
     *,
     key: Key,
@@ -60,9 +63,10 @@ def find(
 
     Args:
       network: what to prune.
-      dataset: the source.
+      dataset: the source; parts of one where each replicate has its own.
       recipe: how each level is trained; its `snapshot` is the rewind step, or None to
-        have it set so.
+        have it set so. Where the rounds go back to the beginning or the end, any step may be kept
+        as theta_k.
       key: everything random comes from it.
       plan: how much each level keeps, from `pruning.plan`.
       replicates: independent searches, trained side by side.
@@ -83,6 +87,7 @@ def find(
       ValueError: before anything is compiled, for settings that do not fit each other.
     """
     check(network, dataset, recipe, validation=validation)
+    check_parts(dataset, replicates)
     shapes = network.shapes().params
     go_back = tickets.rewinder(
         point=rewind,
@@ -93,9 +98,9 @@ def find(
     if recipe.snapshot is None and trainer is None:
         recipe = dataclasses.replace(recipe, snapshot=0 if rewind == "end" else rewind)
     _check_search(recipe, score, score_at, replicates, rewind)
-    _check_plan(plan, shapes)
+    check_plan(plan, shapes)
     score_batch = score_batch or recipe.batch_size
-    rows = len(dataset.train.labels) - validation
+    rows = dataset.examples - validation
     if not 0 < score_batch <= rows:
         raise ValueError(
             f"score_batch must lie in 0..{rows} (the training examples of {dataset.name}); "
@@ -163,25 +168,8 @@ def _check_search(
         raise ValueError(trees.unknown(score_at, ("start", "end"), "moment to score at"))
     if replicates < 1:
         raise ValueError(f"replicates must be at least 1; got {replicates}")
-    expected = 0 if rewind == "end" else rewind
-    if recipe.snapshot != expected:
-        raise ValueError(
-            f"recipe.snapshot must be the rewind step {expected}; got {recipe.snapshot}"
-        )
-
-
-def _check_plan(plan: pruning.Plan, params: Tree) -> None:
-    sizes = {
-        name: leaf.size
-        for name, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True)
-    }
-    for group, size in zip(plan.groups, plan.sizes, strict=True):
-        found = sum(sizes.get(name, 0) for name in group)
-        if found != size:
-            raise ValueError(
-                f"the plan prunes {size} weights of {', '.join(group)} and the network has "
-                f"{found}; make it with pruning.plan(network.shapes().params, ...)"
-            )
+    if recipe.snapshot is None or (rewind not in (0, "end") and recipe.snapshot != rewind):
+        raise ValueError(f"recipe.snapshot must be the rewind step {rewind}; got {recipe.snapshot}")
 
 
 def _check_mask(mask: Mask, plan: pruning.Plan, params: Tree, replicates: int) -> None:
@@ -214,7 +202,7 @@ class _Work:
 
     key: Key
     network: Network
-    dataset: Dataset
+    dataset: Dataset | Parts
     plan: pruning.Plan
     recipe: Recipe
     trainer: Trainer
@@ -231,10 +219,9 @@ class _Work:
         return device_data(self.dataset)
 
     @functools.cached_property
-    def rows(self) -> tuple[jax.Array, jax.Array]:
+    def share(self) -> Share:
         keys = keys_for(self.key, "split", self.replicates)
-        examples = len(self.dataset.train.labels)
-        return splits(keys, examples=examples, validation=self.validation)
+        return shares(self.dataset, keys, validation=self.validation)
 
     @functools.cached_property
     def theta_0(self) -> Variables:
@@ -244,7 +231,8 @@ class _Work:
     def members(self, start: Start, mask: Mask) -> Member:
         keys = fold(keys_for(self.key, "order", self.replicates), start.order)
         offset = jnp.full(self.replicates, start.schedule_offset, jnp.int32)
-        return Member(keys, start.variables, mask, *self.rows, offset)
+        seen = self.share._asdict()
+        return Member(keys, start.variables, mask, schedule_offset=offset, **seen)
 
     def train(self, number: int, start: Start, mask: Mask) -> _Kept:
         members = self.members(start, mask)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ltjax import arms as arms_
 from ltjax import population, trees
-from ltjax.data import Dataset
+from ltjax.data import Dataset, Parts
 from ltjax.lottery.common import (
     Found,
     Keeper,
@@ -24,7 +24,7 @@ from ltjax.lottery.common import (
     keys_for,
     once,
     records_of,
-    splits,
+    shares,
     trainer_of,
 )
 from ltjax.models import Network
@@ -44,7 +44,7 @@ _KEYS = {"target": ("target_order", "target_split"), "source": ("order", "split"
 def transfer(
     levels: Iterable[Found],
     network: Network,
-    dataset: Dataset,
+    dataset: Dataset | Parts,
     recipe: Recipe,
     *,
     key: Key,
@@ -70,7 +70,7 @@ def transfer(
     Args:
       levels: what `find` yielded, or `found(ticket)` with `dense_of(...)` before it.
       network: the network on the target.
-      dataset: the target.
+      dataset: the target; parts of one where each replicate has its own.
       recipe: how it is trained there.
       key: everything random comes from it.
       arms: rows of `arms.STARTS` and `arms.CONTROLS`.
@@ -120,7 +120,7 @@ def transfer(
 def _pieces(
     work: "_Work",
     levels: Iterable[Found],
-    dataset: Dataset,
+    dataset: Dataset | Parts,
     *,
     new_head: bool,
     together: bool,
@@ -140,7 +140,7 @@ def _pieces(
         if not heads:
             return
         name = "all" if together else f"{group[0].level:02d}"
-        compute = functools.partial(work.train, data, group, heads[0])
+        compute = functools.partial(work.train, dataset, data, group, heads[0])
         yield keep(f"{_PIECES[work.phase]}_{name}", compute)[1]
 
 
@@ -161,6 +161,7 @@ class _Work:
 
     def train(
         self,
+        dataset: Dataset | Parts,
         data: Data,
         levels: Sequence[Found],
         head: frozenset[str],
@@ -184,11 +185,6 @@ class _Work:
             for level in levels
         ]
         start, mask = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *made)
-        rows = splits(
-            split,
-            examples=data.train.labels.size,
-            validation=self.validation,
-        )
         labels = [
             Label(self.phase, name, level.level, level.density, replicate, repeat)
             for level in levels
@@ -196,13 +192,13 @@ class _Work:
             for replicate in range(replicates)
         ]
         again = np.array([label.replicate for label in labels])
+        seen = shares(dataset, split, validation=self.validation)
         members = Member(
             order[again],
             start,
             mask,
-            rows[0][again],
-            rows[1][again],
-            jnp.zeros(len(again), jnp.int32),
+            schedule_offset=jnp.zeros(len(again), jnp.int32),
+            **{name: None if v is None else v[again] for name, v in seen._asdict().items()},
         )
         trained = self.trainer.train(members, data, resume=resume, observe=observe, stop=self.stop)
         records = records_of(trained, self.recipe, jax.device_get(mask), prunable, labels)

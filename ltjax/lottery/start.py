@@ -7,8 +7,17 @@ import jax
 import jax.numpy as jnp
 
 from ltjax import population, pruning, trees
-from ltjax.data import Dataset
-from ltjax.lottery.common import Compute, Found, device_data, fold, keys_for, once, splits
+from ltjax.data import Dataset, Parts
+from ltjax.lottery.common import (
+    Compute,
+    Found,
+    check_plan,
+    device_data,
+    fold,
+    keys_for,
+    once,
+    shares,
+)
 from ltjax.lottery.prune import pruner
 from ltjax.train import Member, Recipe
 from ltjax.types import Key, Mask
@@ -19,7 +28,7 @@ KeepMask = Callable[[int, Compute], Any]
 
 def at_start(
     level: Found,
-    dataset: Dataset,
+    dataset: Dataset | Parts,
     recipe: Recipe,
     *,
     key: Key,
@@ -42,7 +51,8 @@ def at_start(
       dataset: where batches come from.
       recipe: whose loss the scores see.
       key: the key of the search: batches leave out its held-out examples.
-      plan: what each level keeps (`pruning.pooled` for the totals of another plan).
+      plan: what each level keeps (`pruning.pooled` for the totals of another plan,
+        `pruning.of_mask` for the counts of a mask).
       score: a row of `pruning.SCORES`.
       batch: examples a batch; 0 means the batch size.
       validation: examples held out in the search.
@@ -53,10 +63,12 @@ def at_start(
       keep: runs or remembers each level's masks.
 
     Raises:
-      ValueError: an unknown score, negative cuts, a batch larger than the training rows.
+      ValueError: an unknown score, a plan of another network, negative cuts, a batch larger
+        than the training rows.
     """
     _ = trees.lookup(pruning.SCORES, score, "score")
-    rows = len(dataset.train.labels) - validation
+    check_plan(plan, population.member(level.mask, 0))
+    rows = dataset.examples - validation
     batch = batch or recipe.batch_size
     if not 0 < batch <= rows:
         raise ValueError(f"batch must lie in 0..{rows} (the training examples); got {batch}")
@@ -64,11 +76,7 @@ def at_start(
         raise ValueError(f"cuts is a number of cuts, or 0 for level by level; got {cuts}")
     replicates = population.size(level.mask)
     keys = keys_for(key, "score", replicates)
-    train_rows, validation_rows = splits(
-        keys_for(key, "split", replicates),
-        examples=len(dataset.train.labels),
-        validation=validation,
-    )
+    seen = shares(dataset, keys_for(key, "split", replicates), validation=validation)._asdict()
     prune, data = pruner(score, recipe, batch, plan.groups), device_data(dataset)
 
     def cut(mask: Mask, counts: Sequence[int], number: int) -> Mask:
@@ -76,9 +84,8 @@ def at_start(
             keys,
             level.theta_0,
             mask,
-            train_rows,
-            validation_rows,
-            jnp.zeros(replicates, jnp.int32),
+            schedule_offset=jnp.zeros(replicates, jnp.int32),
+            **seen,
         )
         at = keys if same_batch else fold(keys, number)
         return prune(members, data, at, jnp.asarray(counts, jnp.int32))

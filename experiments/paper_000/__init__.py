@@ -1,0 +1,1 @@
+"""Van Soelen & Sheppard, Using Winning Lottery Tickets in Transfer Learning for CNNs (2019)."""

@@ -1,0 +1,73 @@
+"""The figures of paper 000 beyond its learning curves."""
+
+from collections.abc import Mapping, Sequence
+import statistics
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.paper_000.pairs import Row
+from experiments.reproduce.figures import COLORS, new
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def differences(rows: Sequence[Row], *, printed: Mapping[float, float]) -> "Figure":
+    """Dense minus sparse by density: a dot a split, the mean with its interval, the published.
+
+    Args:
+      rows: of a table.
+      printed: published difference of means by density.
+    """
+    figure = new(6.4, 3.9)
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        gaps = [100 * (row.dense[i] - row.sparse[i]) for i in sorted(row.dense.keys() & row.sparse)]
+        shift = np.linspace(-0.12, 0.12, len(gaps)) if len(gaps) > 1 else [0.0]
+        axes.plot(place + np.asarray(shift), gaps, "o", color="#9CC3DC", markersize=4,
+                  label="one split" if place == 0 else "")  # fmt: skip
+        if row.test is not None:
+            middle = 100 * row.test.difference
+            ends = [[middle - 100 * row.test.low], [100 * row.test.high - middle]]
+            axes.errorbar([place + 0.22], [middle], ends, fmt="s", color="#0072B2", markersize=5,
+                          capsize=3, label="mean, 95 % interval" if place == 0 else "")  # fmt: skip
+        theirs = next((v for d, v in printed.items() if abs(d - row.density) < 1e-6), None)
+        if theirs is not None:
+            axes.plot([place + 0.34], [100 * theirs], "x", color="#D55E00", markersize=7, mew=2,
+                      label="published" if place == 0 else "")  # fmt: skip
+    axes.axhline(0, color="#444444", linewidth=0.8)
+    axes.set_xticks(range(len(rows)), [f"{100 * row.density:g} %" for row in rows])
+    axes.set_xlim(-0.5, len(rows) - 0.4)
+    axes.set_xlabel("kept in each layer")
+    axes.set_ylabel("dense minus sparse (points)")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def by_density(lines: Mapping[str, Mapping[float, Sequence[float]]]) -> "Figure":
+    """Test accuracy against density: the mean over the splits, and its standard error.
+
+    Args:
+      lines: by name, by density: accuracies of the splits in [0, 1].
+    """
+    figure = new(7.6, 4.3)
+    axes = figure.subplots()
+    for i, (name, by) in enumerate(lines.items()):
+        means = [100 * statistics.fmean(v) for v in by.values()]
+        errors = [100 * _standard_error(v) for v in by.values()]
+        dense = name == "dense"
+        color = "#111111" if dense else COLORS[i % len(COLORS)]
+        axes.errorbar(
+            [100 * d for d in by], means, errors, label=name, color=color, capsize=2, marker="o",
+            markersize=4, linewidth=1.3, elinewidth=0.8, linestyle="--" if dense else "-",
+        )  # fmt: skip
+    axes.set_xlim(105, 0)
+    axes.set_xlabel("kept in each layer (%)")
+    axes.set_ylabel("test accuracy (%), mean and standard error")
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0

@@ -1,0 +1,235 @@
+"""Beyond paper 000: other starts and controls, the other direction, iterative, biases pruned."""
+
+from collections.abc import Mapping, Sequence
+import math
+from typing import TYPE_CHECKING
+
+from experiments.paper_000 import figures, pairs
+from experiments.paper_000.pairs import NOT_RUN, Row
+from experiments.paper_000.splits import FIRST, TICKET, splits
+from experiments.paper_000.trainings import Trainings
+from experiments.reproduce.rows import Absent, Claim, Experiment, Holds, Quantity, Table
+from experiments.reproduce.searches import Retrain, Search
+from experiments.reproduce.trained import Results
+from ltjax import arms, paired
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ARMS = (*arms.STARTS, *(name for name, control in arms.CONTROLS.items() if not control.hidden))
+"""Start points and the four controls."""
+
+_SIGNIFICANT = 0.05
+
+
+def experiments(t: Trainings) -> tuple[Experiment, ...]:
+    """X1, X2, X3 and S3."""
+    return (_starts(t), _back(t), _iterative(t), _biases(t))
+
+
+def _dense(t: Trainings, count: int, half: str | None = None) -> list[Search]:
+    halves = {} if half is None else {"half": half}
+    numbers = range(1, len(t.settings.one_shot) + 1)
+    return [t.dense(TICKET, number, count=count, **halves) for number in numbers]
+
+
+def _lines(
+    results: Results, t: Trainings, named: Mapping[str, Retrain], dense: Sequence[Search]
+) -> dict[str, dict[float, list[float]]]:
+    """Accuracies by arm and density; the dense networks are a level line."""
+    found = {}
+    for name, series in named.items():
+        by = {
+            density: list(pairs.accuracies(series.records(results, i)).values())
+            for i, density in enumerate(t.settings.one_shot, 1)
+        }
+        if any(by.values()):
+            found[name] = {density: values for density, values in by.items() if values}
+    whole = [v for search in dict.fromkeys(dense)
+             for v in pairs.accuracies(results.records(search.dense)).values()]  # fmt: skip
+    if found and whole:
+        found["dense"] = {1.0: whole, t.settings.one_shot[-1]: whole}
+    return found
+
+
+def against(results: Results, t: Trainings, first: Retrain, second: Retrain) -> list[Row]:
+    """Accuracy of `second` minus `first` at each density, paired by split."""
+    found = []
+    for number, density in enumerate(t.settings.one_shot, 1):
+        ours, theirs = (pairs.accuracies(s.records(results, number)) for s in (first, second))
+        if ours and theirs:
+            found.append(Row(density, ours, theirs, paired.compare(theirs, ours)))
+    return found
+
+
+def turning(found: Sequence[Row]) -> str:
+    """The paper's open question: from which density on the initial values matter."""
+    corrected = pairs.corrected(found)
+    known = [
+        row
+        for row, p in zip(found, corrected, strict=True)
+        if not math.isnan(p) and p < _SIGNIFICANT and row.test and row.test.difference > 0
+    ]
+    if not found:
+        return "not trained in this run"
+    if not known:
+        return "at no density is theta_0 better than redrawn values with p < 0.05 (Holm)"
+    largest = max(row.density for row in known)
+    where = ", ".join(f"{100 * row.density:g} %" for row in known)
+    return (
+        f"the initial value matters from {100 * largest:g} % density on: theta_0 is better than "
+        f"redrawn values with p < 0.05 (Holm) at {where}"
+    )
+
+
+def _starts(t: Trainings) -> Experiment:
+    named = {name: t.arm(name) for name in ARMS}
+    dense = _dense(t, 0)
+
+    def draw(results: Results) -> Mapping[str, "Figure"]:
+        lines = _lines(results, t, named, dense)
+        caption = (
+            "Tickets of one half of the classes on the other, by start point and control; "
+            f"theta_0, redrawn and dense: {t.settings.splits} splits, the others "
+            f"{t.settings.extra_splits}"
+        )
+        return {caption: figures.by_density(lines)} if lines else {}
+
+    def tables(results: Results) -> list[Table]:
+        found = against(results, t, named["redrawn"], named["theta_0"])
+        made = [
+            pairs.test_table(
+                "Does the initial value matter? theta_0 against redrawn values, the same masks",
+                found,
+                names=("redrawn", "theta_0"),
+                note=f"On the same splits and batches: {turning(found)}.",
+            ),
+            split_table(t),
+        ]
+        body = []
+        for name, series in named.items():
+            for number, density in enumerate(t.settings.one_shot, 1):
+                values = list(pairs.accuracies(series.records(results, number)).values())
+                if values:
+                    body.append(
+                        [name, f"{100 * density:g} %", pairs.spread(values), str(len(values))]
+                    )
+        made.append(
+            Table(title="Every arm", heads=["", "kept", "test accuracy % (sd)", "n"], body=body)
+        )
+        return made
+
+    return Experiment(
+        id="000-X1",
+        shows="both tables on the same splits, with theta_k, theta_S and all controls",
+        works=(*named.values(), *dict.fromkeys(dense)),
+        figures=draw,
+        tables=tables,
+    )
+
+
+def split_table(t: Trainings) -> Table:
+    """Which classes each split has; output i of a network is the i-th class of its half."""
+    every = splits(t.settings, range(10)) if t.settings.data == "cifar10" else {}
+    body = [
+        [table, str(number), *(" ".join(map(str, half)) for half in halves)]
+        for table, chosen in every.items()
+        for number, halves in enumerate(chosen, 1)
+    ]
+    return Table(
+        title="Splits",
+        heads=["table", "split", "Data Set 1 (source)", "Data Set 2 (target)"],
+        body=body,
+        note="Numbers of CIFAR-10's classes; outputs 0 to 4 are the classes of a half in this "
+        "order (reading 0.6).",
+    )
+
+
+def _back(t: Trainings) -> Experiment:
+    count = t.settings.extra_splits
+    there, back = t.arm("theta_0"), t.back
+    dense = _dense(t, count, FIRST)
+
+    def found(results: Results) -> list[Row]:
+        return pairs.rows(results, back, dense, densities=t.settings.one_shot)
+
+    return Experiment(
+        id="000-X2",
+        shows="the other direction of each split: tickets of Data Set 2 on Data Set 1",
+        works=(back, there, *dict.fromkeys(dense)),
+        figures=lambda results: _gaps(found(results), "Dense minus ticket, in the other direction"),
+        tables=lambda results: [
+            pairs.test_table(
+                "The other direction", found(results), names=("ticket", "dense"),
+                note="Tickets of Data Set 2, trained on Data Set 1.",
+            )
+        ],
+    )  # fmt: skip
+
+
+def _gaps(rows: Sequence[Row], caption: str) -> dict:
+    return {caption: figures.differences(rows, printed={})} if rows else {}
+
+
+def _iterative(t: Trainings) -> Experiment:
+    one_shot, iterative = t.arm("theta_0"), t.iterative
+
+    def draw(results: Results) -> Mapping[str, "Figure"]:
+        named = {"one-shot": one_shot, "iterative": iterative}
+        lines = _lines(results, t, named, _dense(t, 0))
+        caption = "One-shot and iterative tickets of one half of the classes on the other"
+        return {caption: figures.by_density(lines)} if len(lines) > 1 else {}
+
+    return Experiment(
+        id="000-X3",
+        shows="iterative tickets beside one-shot ones",
+        works=(one_shot, iterative, *dict.fromkeys(_dense(t, 0))),
+        figures=draw,
+        tables=lambda results: [
+            pairs.test_table(
+                "Iterative minus one-shot", against(results, t, one_shot, iterative),
+                names=("one-shot", "iterative"), note="On the splits that both have.",
+            )
+        ],
+    )  # fmt: skip
+
+
+def _biases(t: Trainings) -> Experiment:
+    plain, biases = t.arm("theta_0"), t.with_biases
+
+    def same(results: Results) -> Quantity | Absent:
+        rows = against(results, t, biases, plain)
+        corrected = pairs.corrected(rows)
+        if len(rows) < len(t.settings.one_shot) or any(map(math.isnan, corrected)):
+            return NOT_RUN
+        text = "; ".join(
+            f"{100 * row.density:g} %: {100 * row.test.difference:+.2f} points"
+            for row in rows
+            if row.test is not None
+        )
+        n = len(rows[0].sparse)
+        return Quantity(text=text, n=n, holds=all(p >= _SIGNIFICANT for p in corrected))
+
+    def found(results: Results) -> list[Row]:
+        return against(results, t, biases, plain)
+
+    return Experiment(
+        id="000-S3",
+        shows="tickets whose biases are pruned too, as section III says of other experiments",
+        works=(plain, biases),
+        figures=lambda results: _gaps(
+            found(results), "Accuracy without minus with pruned biases, split by split"
+        ),
+        claims=(
+            Claim(
+                published="000-0031",
+                ours=same,
+                rule=Holds("at no density do the two differ with p < 0.05 (Holm)"),
+            ),
+        ),
+        tables=lambda results: [
+            pairs.test_table(
+                "Biases pruned too", found(results), names=("with biases", "without"), note=""
+            )
+        ],
+    )

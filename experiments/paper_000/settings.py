@@ -1,0 +1,113 @@
+"""The settings of paper 000; what it states is the default, and what it does not is said so."""
+
+import dataclasses
+
+from experiments.reproduce.settings import PaperSettings
+from ltjax import config, data
+from ltjax.config import setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassHalves(PaperSettings):
+    """Van Soelen & Sheppard: tickets moved between halves of the classes."""
+
+    data: str = setting("cifar10", "Data set whose classes are halved.")
+    model: str = setting("lrn2", "The network of Table I.")
+    size: int = setting(
+        28, "Images are cropped to this size, or padded; 0 leaves them.", unit="pixels"
+    )
+    padding: str = setting("SAME", "Of the pools; VALID is the other reading (0.2).")
+    init: str = setting("glorot_normal", "Initialization; the paper states none.")
+    normalize: str = setting("cifar10", "Mean and sd of the pixels; the paper states none.")
+    learning_rate: float = setting(0.01, "Of SGD.")
+    batch_size: int = setting(256, "Examples a step.", unit="examples")
+    length: str = setting(
+        "100ep", "Length of one training; the paper states none.", unit="it or ep"
+    )
+    evaluate_every: str = setting("2ep", "Between tests.", unit="it or ep")
+    rewind: str = setting(
+        "1ep", "Step k of theta_k, of the rows beyond the paper.", unit="it or ep"
+    )
+    validation: str = setting("0", "Held out; the paper judges on the test set.")
+    splits: int = setting(10, "Splits of the classes of each table.")
+    halves: str = setting(
+        "", "Splits of your own for both tables, as 0-4/5-9;0,2,4,6,8/1,3,5,7,9; empty: below."
+    )
+    named_splits: bool = setting(True, "The splits of the figures come first (CIFAR-10 only).")
+    same_splits: bool = setting(False, "Table III on the splits of Table II.")
+    share_dense: bool = setting(
+        False, "One dense network a split instead of one for each density (reading 0.10)."
+    )
+    extra_splits: int = setting(10, "Splits of the rows beyond the paper.")
+    densities: str = setting("0.75,0.5,0.25,0.1", "Kept in each layer, in one shot.")
+
+    def __post_init__(self) -> None:
+        """Refuses what no row could be made of."""
+        if self.splits < 2:
+            raise ValueError(
+                f"splits is at least 2, for there are pairs to test; got {self.splits}"
+            )
+        if not 2 <= self.extra_splits <= self.splits:
+            raise ValueError(
+                f"extra_splits lies in 2..{self.splits} (splits); got {self.extra_splits}"
+            )
+        if self.halves and len(self.own_halves) != self.splits:
+            raise ValueError(
+                f"halves gives {len(self.own_halves)} splits and splits is {self.splits}; "
+                "make them equal"
+            )
+        if any(not 0 < d < 1 for d in self.one_shot):
+            raise ValueError(f"densities lie between 0 and 1; got {self.densities!r}")
+
+    @property
+    def own_halves(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """The splits that `halves` gives, classes in rising order.
+
+        Raises:
+          ValueError: where one cannot be read, or its halves overlap or differ in size.
+        """
+        made = []
+        for text in filter(None, self.halves.split(";")):
+            parts = [tuple(sorted(data.parse_classes(p))) for p in text.split("/")]
+            if len(parts) != 2 or len(parts[0]) != len(parts[1]):
+                raise ValueError(
+                    f"a split is two halves of equally many classes, as 0-4/5-9; got {text!r}"
+                )
+            data.check_disjoint(*parts)
+            made.append((parts[0], parts[1]))
+        return made
+
+    @property
+    def one_shot(self) -> tuple[float, ...]:
+        """Densities of the one-shot tickets."""
+        return config.floats(self.densities)
+
+
+PRESETS = {
+    "paper": {},
+    "quick": {
+        "length": "180it",
+        "evaluate_every": "45it",
+        "rewind": "45it",
+        "same_splits": True,
+        "share_dense": True,
+        "extra_splits": 2,
+    },
+}
+
+SHORTENS = frozenset(
+    {
+        "length",
+        "evaluate_every",
+        "rewind",
+        "splits",
+        "halves",
+        "named_splits",
+        "same_splits",
+        "share_dense",
+        "extra_splits",
+        "densities",
+        "seed",
+    }
+)
+"""Settings that make a run shorter or another draw of the same, but no other experiment."""

@@ -1,0 +1,230 @@
+"""Paper 000 at a tiny length: splits, tables, and one program for all halves."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments.paper_000 import more_rows, pairs
+from experiments.paper_000 import splits as splits_
+from experiments.paper_000.pairs import Row
+from experiments.paper_000.rows import PAPER
+from experiments.paper_000.settings import ClassHalves
+from experiments.paper_000.splits import FIGURES, REDRAWN, TICKET, named
+from experiments.paper_000.trainings import Trainings
+from experiments.reproduce import driver, page
+from experiments.reproduce.rows import NOT_COMPARABLE, Absent
+from ltjax import arms, data, paired
+
+TINY = ClassHalves(
+    data="digits",
+    model="lrn-tiny",
+    size=0,
+    normalize="unit",
+    batch_size=20,
+    length="6it",
+    evaluate_every="3it",
+    rewind="3it",
+    splits=2,
+    extra_splits=2,
+    densities="0.5,0.1",
+)
+IDS = [row.id for row in PAPER.experiments(TINY)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The whole paper at a tiny length: settings, lab and run."""
+    settings = dataclasses.replace(TINY, out=str(tmp_path_factory.mktemp("runs")))
+    rows = driver.choose(PAPER.experiments(settings), ())
+    lab = PAPER.lab(settings)
+    return settings, lab, driver.train(PAPER, settings, rows, lab)
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_every_experiment_runs_and_is_reported(whole, name):
+    settings, _, run = whole
+    row = next(r for r in PAPER.experiments(settings) if r.id == name)
+    for work in row.works:
+        for piece in work.names():
+            assert run.piece_done(piece)
+    _, results = driver.read(run.path)
+    section = next(s for s in page.chapter(PAPER, results).sections if s.row.id == name)
+    assert section.figures or name.startswith("000-F")  # Digits have no named splits.
+    assert len(section.verdicts) == len(row.claims)
+    for verdict in section.verdicts:
+        assert verdict.verdict == NOT_COMPARABLE
+        assert isinstance(verdict.ours, Absent) or "data = digits" in verdict.reason
+
+
+def test_all_splits_halves_and_tables_train_by_one_program(whole):
+    settings, lab, _ = whole
+    t = Trainings(settings)
+    searches = [t.source(table, half=half) for table in (TICKET, REDRAWN) for half in HALVES]
+    searches += [t.source(TICKET, count=2), t.back.search]
+    made = [lab.task(s.task).trainer(lab.task(s.task).network(s.model, s.init)) for s in searches]
+    assert len({id(trainer) for trainer in made}) == 1
+
+
+HALVES = (splits_.FIRST, splits_.SECOND)
+
+
+def test_tickets_keep_every_layer_at_the_density_and_train_on_the_other_half(whole):
+    settings, lab, run = whole
+    t, results = Trainings(settings), driver.read(run.path)[1]
+    first, second = (lab.task(f"II_{half}").dataset for half in HALVES)
+    for a, b in zip(first.label_maps, second.label_maps, strict=True):
+        assert not set(a) & set(b)
+        assert len(a) == len(b) == 5
+    for number, density in enumerate(settings.one_shot, 1):
+        for series in (t.ticket, t.redrawn, t.iterative, t.back):
+            for record in series.records(results, number):
+                assert record.phase == "target"
+                for layer, (kept, size) in record.layers.items():
+                    assert not layer.endswith("bias")
+                    assert kept == size - round((1 - density) * size)
+        for record in t.with_biases.records(results, number):
+            assert any(layer.endswith("bias") for layer in record.layers)
+    assert {r.arm for r in results.records(t.redrawn.piece)} == {"redrawn"}
+
+
+def test_each_density_has_a_dense_network_of_its_own_unless_they_share():
+    own = Trainings(ClassHalves())
+    assert len({own.dense(TICKET, number) for number in (1, 2, 3, 4)}) == 4
+    shared = Trainings(ClassHalves(share_dense=True))
+    assert len({shared.dense(TICKET, number) for number in (1, 2, 3, 4)}) == 1
+    assert shared.dense(TICKET, 1).seed != shared.source(TICKET).seed
+
+
+def test_more_arms_are_all_start_points_and_the_four_controls():
+    assert more_rows.ARMS[:3] == arms.STARTS
+    assert len(more_rows.ARMS) == 7
+
+
+def test_splits_begin_with_those_of_the_figures_and_none_comes_twice():
+    made = splits_.splits(ClassHalves(), range(10))
+    assert [len(halves) for halves in made.values()] == [10, 10]
+    everything = [half for halves in made.values() for half in halves]
+    assert len(set(everything)) == 20
+    for table, entries in FIGURES.items():
+        wanted = list(dict.fromkeys(named(e) for e in entries))
+        assert made[table][: len(wanted)] == wanted
+    assert len({named(e) for entries in FIGURES.values() for e in entries}) == 9
+    for first, second in everything:
+        assert sorted(first + second) == list(range(10))
+
+
+def test_the_same_splits_serve_both_tables_and_show_every_figure():
+    settings = ClassHalves(same_splits=True)
+    made = splits_.splits(settings, range(10))
+    assert made[TICKET] == made[REDRAWN]
+    assert {named(e) for entries in FIGURES.values() for e in entries} <= set(made[TICKET])
+    assert Trainings(settings).source(TICKET) == Trainings(settings).source(REDRAWN)
+
+
+def test_own_halves_serve_both_tables():
+    settings = ClassHalves(halves="0-4/5-9;0,2,4,6,8/1,3,5,7,9", splits=2, extra_splits=2)
+    made = splits_.splits(settings, range(10))[REDRAWN]
+    assert made == [((0, 1, 2, 3, 4), (5, 6, 7, 8, 9)), ((0, 2, 4, 6, 8), (1, 3, 5, 7, 9))]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"halves": "0-4/4-8;0-4/5-9"}, "classes 4 are in both sets"),
+        ({"halves": "0-4/5-8;0-4/5-9"}, "two halves of equally many classes"),
+        ({"halves": "0-4/5-9"}, "gives 1 splits and splits is 2"),
+        ({"densities": "0.5,0"}, "between 0 and 1"),
+        ({"splits": 1}, "at least 2"),
+        ({"extra_splits": 3}, "lies in 2..2"),
+    ],
+)
+def test_settings_that_make_no_row_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        ClassHalves(**{"splits": 2, "extra_splits": 2, **wrong})
+
+
+def test_a_half_with_a_class_that_is_not_there_is_refused():
+    settings = dataclasses.replace(TINY, halves="0-4/5-9;0-4/6-10")
+    with pytest.raises(ValueError, match=r"no classes 10; 'digits' has 0-9"):
+        _ = PAPER.lab(settings).task("II_second").dataset
+
+
+def row(density, losses):
+    dense = dict(enumerate(np.linspace(0.7, 0.8, len(losses))))
+    sparse = {i: dense[i] - loss for i, loss in enumerate(losses)}
+    return Row(density, sparse, dense, paired.compare(dense, sparse))
+
+
+def test_the_turning_density_is_the_largest_where_the_initial_value_helps():
+    found = [
+        row(0.75, [0.01, -0.01, 0.02, -0.02]),
+        row(0.5, [0.03, 0.031, 0.029, 0.03]),
+        row(0.1, [0.05, 0.051, 0.049, 0.05]),
+    ]
+    assert "from 50 % density on" in more_rows.turning(found)
+    assert "at 50 %, 10 %" in more_rows.turning(found)
+    assert "at no density" in more_rows.turning(found[:1])
+    worse = [row(0.5, [-0.03, -0.031, -0.029, -0.03])]
+    assert "at no density" in more_rows.turning(worse)
+
+
+def test_the_published_tables_judge_our_pairs(whole, monkeypatch):
+    settings, _, run = whole
+    settings = dataclasses.replace(settings, densities="0.75,0.1", data="cifar10")
+    results = driver.read(run.path)[1]
+    table = [row(0.75, [0.001, -0.001, 0.002, -0.003]), row(0.1, [0.02, 0.03, 0.021, 0.031])]
+    monkeypatch.setattr(pairs, "table_rows", lambda *args: table)
+    claims = {c.published: c for r in PAPER.experiments(settings) for c in r.claims}
+    ours = claims["000-0012"].ours(results)  # t at 10 %.
+    assert ours.value == pytest.approx(abs(table[1].test.t))
+    assert ours.text.startswith("+")
+    assert claims["000-0025"].ours(results).holds  # Significant at 10 and not at 75 %.
+    accuracy = np.mean(list(table[1].sparse.values()))
+    assert claims["000-0010"].ours(results).value == pytest.approx(accuracy)
+    assert claims["000-0027"].ours(results).holds
+    table[0] = row(0.75, [-0.03, -0.031, -0.029, -0.03])  # The ticket is better.
+    assert not claims["000-0027"].ours(results).holds
+    assert not claims["000-0025"].ours(results).holds
+
+
+def test_parts_are_what_take_classes_leaves():
+    ds = data.load("digits")
+    chosen = ((0, 3, 7), (1, 2, 9))
+    parts = data.class_parts(ds, chosen)
+    assert (len(parts), parts.classes, parts.label_maps) == (2, 3, chosen)
+    for i, classes in enumerate(chosen):
+        taken = data.take_classes(ds, classes)
+        rows = parts.train_rows[i]
+        assert len(rows) == parts.examples <= taken.examples
+        np.testing.assert_array_equal(ds.train.images[rows], taken.train.images[: len(rows)])
+        outputs = parts.outputs[i][ds.train.labels[rows]]
+        np.testing.assert_array_equal(outputs, taken.train.labels[: len(rows)])
+        tested = parts.test_rows[i][parts.test_rows[i] >= 0]
+        np.testing.assert_array_equal(ds.test.images[tested], taken.test.images)
+    assert min(map(len, (data.take_classes(ds, c).train.labels for c in chosen))) == parts.examples
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([], "no parts"),
+        ([(0, 1), (2, 3, 4)], "parts of 2, 3 classes"),
+        ([(0, 1), (2, 12)], "no classes 12"),
+        ([(0, 1), (2, 2)], "named twice"),
+    ],
+)
+def test_parts_that_cannot_be_are_refused(classes, message):
+    with pytest.raises(ValueError, match=message):
+        data.class_parts(data.load("digits"), classes)
+
+
+def test_halves_are_drawn_without_repetition_and_more_leave_the_first():
+    few, many = (data.draw_halves(range(6), n, seed=3) for n in (5, 20))
+    assert many[:5] == few
+    assert len(set(many)) == 20  # All of them: 6 over 3.
+    assert data.draw_halves(range(6), 19, seed=3, without=[few[0][0]]) == many[1:]
+    with pytest.raises(ValueError, match="20 halves to draw; got a count of 21"):
+        data.draw_halves(range(6), 21, seed=3)
+    with pytest.raises(ValueError, match="even number"):
+        data.draw_halves(range(5), 1, seed=3)
