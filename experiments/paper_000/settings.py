@@ -17,7 +17,7 @@ class ClassHalves(PaperSettings):
         28, "Images are cropped to this size, or padded; 0 leaves them.", unit="pixels"
     )
     padding: str = setting("SAME", "Of the pools; VALID is the other reading (0.2).")
-    init: str = setting("glorot_normal", "Initialization; the paper states none.")
+    init: str = setting("he_normal", "Initialization; the paper states none.")
     normalize: str = setting("cifar10", "Mean and sd of the pixels; the paper states none.")
     learning_rate: float = setting(0.01, "Of SGD.")
     batch_size: int = setting(256, "Examples a step.", unit="examples")
@@ -86,9 +86,9 @@ class ClassHalves(PaperSettings):
 PRESETS = {
     "paper": {},
     "quick": {
-        "length": "180it",
-        "evaluate_every": "45it",
-        "rewind": "45it",
+        "length": "120it",
+        "evaluate_every": "60it",
+        "rewind": "60it",
         "same_splits": True,
         "share_dense": True,
         "extra_splits": 2,
