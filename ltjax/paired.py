@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ltjax.results import DIGITS
 
 LEVEL = 0.95
 
@@ -43,14 +45,15 @@ def compare(first: Mapping[int, float], second: Mapping[int, float]) -> Paired |
     both = sorted(first.keys() & second.keys())
     if len(both) < 2:
         return None
-    a, b = (np.array([v[i] for i in both], float) for v in (first, second))
-    difference = float((a - b).mean())
-    if np.ptp(a - b) < 1e-12:  # No spread: no t, and no p unless all are zero.
-        p = 1.0 if abs(difference) < 1e-12 else math.nan
+    # Rounded as curves are, so that equal differences of accuracies tie.
+    gaps = np.array([first[i] - second[i] for i in both], float).round(DIGITS)
+    difference = float(gaps.mean())
+    if not np.ptp(gaps):  # No spread: no t, and no p unless all are zero.
+        p = math.nan if difference else 1.0
         return Paired(difference, difference, difference, math.nan, p, p, len(both))
-    test = scipy.stats.ttest_rel(a, b)
+    test: Any = scipy.stats.ttest_1samp(gaps, 0.0)
     ends = test.confidence_interval(LEVEL)
-    ranks = scipy.stats.wilcoxon(a, b)
+    ranks: Any = scipy.stats.wilcoxon(gaps)
     return Paired(
         difference,
         float(ends.low),

@@ -178,7 +178,7 @@ def plan(
     Raises:
       ValueError: a rate outside [0, 1), an unknown scope, a pattern without a match, densities
         that do not fall, nothing left to prune, or a level that keeps nothing at all. (A layer
-        that keeps nothing is told in the record, see `analysis.cut_layers`.)
+        that keeps nothing is seen in the record's layers; `analysis.cut_layers` says so.)
     """
     _check_rates(rate, rates or {}, scope, levels)
     kind_of = trees.kinds(params, head=head)

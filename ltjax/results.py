@@ -38,7 +38,7 @@ class Record:
       train_loss: mean loss of the batches since the evaluation before; NaN as None.
       validation_accuracy: in [0, 1]; empty without a validation set.
       validation_loss: mean cross-entropy in nats; empty without a validation set.
-      test_accuracy: in [0, 1], on the whole test set.
+      test_accuracy: in [0, 1], on all test examples of its classes.
       test_loss: mean cross-entropy in nats.
       best_step: step of the best evaluation, on the validation set where there is one, else on
         the test set; -1 where the training failed.

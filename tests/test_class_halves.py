@@ -134,7 +134,10 @@ def test_own_halves_serve_both_tables():
         ({"halves": "0-4/4-8;0-4/5-9"}, "classes 4 are in both sets"),
         ({"halves": "0-4/5-8;0-4/5-9"}, "two halves of equally many classes"),
         ({"halves": "0-4/5-9"}, "gives 1 splits and splits is 2"),
-        ({"densities": "0.5,0"}, "between 0 and 1"),
+        ({"halves": "0-4/5-9;0-4/5-9"}, "given twice"),
+        ({"densities": "0.5,0"}, "densities fall"),
+        ({"densities": "0.1,0.5"}, "densities fall"),
+        ({"densities": ""}, "densities fall"),
         ({"splits": 1}, "at least 2"),
         ({"extra_splits": 3}, "lies in 2..2"),
     ],
@@ -144,10 +147,40 @@ def test_settings_that_make_no_row_are_refused(wrong, message):
         ClassHalves(**{"splits": 2, "extra_splits": 2, **wrong})
 
 
-def test_a_half_with_a_class_that_is_not_there_is_refused():
-    settings = dataclasses.replace(TINY, halves="0-4/5-9;0-4/6-10")
-    with pytest.raises(ValueError, match=r"no classes 10; 'digits' has 0-9"):
-        _ = PAPER.lab(settings).task("II_second").dataset
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"halves": "0-4/5-9;0-4/6-10"}, "no classes 10; 'digits' has 0-9"),
+        ({"densities": "0.5,0.000001"}, "would keep none of"),
+    ],
+)
+def test_what_no_half_and_no_layer_could_be_is_refused_before_anything_is_made(
+    wrong, message, tmp_path
+):
+    settings = dataclasses.replace(TINY, out=str(tmp_path / "runs"), **wrong)
+    rows = driver.choose(PAPER.experiments(settings), ("000-II",))
+    with pytest.raises(ValueError, match=message):
+        driver.train(PAPER, settings, rows, PAPER.lab(settings))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_every_arm_has_a_record_of_each_split_and_density(whole):
+    settings, _, run = whole
+    t, results = Trainings(settings), driver.read(run.path)[1]
+    for name in more_rows.ARMS:
+        for number in (1, 2):
+            records = t.arm(name).records(results, number)
+            assert [(r.arm, r.replicate) for r in records] == [(name, 0), (name, 1)]
+
+
+def test_the_record_says_which_class_is_which_output(whole):
+    settings, lab, run = whole
+    facts = run.latest_provenance()["facts"]
+    halves = facts["table II, first halves"]
+    assert halves == [list(m) for m in lab.task("II_first").dataset.label_maps]
+    assert all(classes == sorted(classes) for classes in halves)
+    body = splits_.split_table(driver.read(run.path)[1]).body
+    assert len(body) == 2 * 2 * settings.splits
 
 
 def row(density, losses):
@@ -170,22 +203,41 @@ def test_the_turning_density_is_the_largest_where_the_initial_value_helps():
 
 
 def test_the_published_tables_judge_our_pairs(whole, monkeypatch):
-    settings, _, run = whole
-    settings = dataclasses.replace(settings, densities="0.75,0.1", data="cifar10")
-    results = driver.read(run.path)[1]
-    table = [row(0.75, [0.001, -0.001, 0.002, -0.003]), row(0.1, [0.02, 0.03, 0.021, 0.031])]
+    results = driver.read(whole[2].path)[1]
+    none = [0.001, -0.001, 0.002, -0.003, 0.001]
+    some = [0.02, 0.03, 0.021, 0.031, 0.025]
+    table = [row(0.75, none), row(0.5, none), row(0.25, some), row(0.1, some)]
     monkeypatch.setattr(pairs, "table_rows", lambda *args: table)
+    settings = ClassHalves(splits=5, extra_splits=5)
     claims = {c.published: c for r in PAPER.experiments(settings) for c in r.claims}
+
+    def holds(name):
+        return claims[name].ours(results).holds
+
     ours = claims["000-0012"].ours(results)  # t at 10 %.
-    assert ours.value == pytest.approx(abs(table[1].test.t))
+    assert ours.value == pytest.approx(abs(table[3].test.t))
     assert ours.text.startswith("+")
-    assert claims["000-0025"].ours(results).holds  # Significant at 10 and not at 75 %.
-    accuracy = np.mean(list(table[1].sparse.values()))
+    accuracy = np.mean(list(table[3].sparse.values()))
     assert claims["000-0010"].ours(results).value == pytest.approx(accuracy)
-    assert claims["000-0027"].ours(results).holds
-    table[0] = row(0.75, [-0.03, -0.031, -0.029, -0.03])  # The ticket is better.
-    assert not claims["000-0027"].ours(results).holds
-    assert not claims["000-0025"].ours(results).holds
+    assert (holds("000-0025"), holds("000-0026")) == (True, False)
+    assert (holds("000-0027"), holds("000-0032")) == (True, True)
+    table[1] = row(0.5, some)
+    assert (holds("000-0025"), holds("000-0026")) == (False, True)
+    table[3] = row(0.1, [0.06, 0.07, 0.061, 0.071, 0.065])
+    assert not holds("000-0032")
+    table[0] = row(0.75, [-loss for loss in some])  # The ticket is better.
+    assert not holds("000-0027")
+    del table[3]
+    missing = claims["000-0025"].ours(results), claims["000-0032"].ours(results)
+    assert missing == (pairs.NOT_RUN, pairs.NOT_RUN)
+
+
+def test_too_few_pairs_show_no_absence_of_a_difference(whole, monkeypatch):
+    results = driver.read(whole[2].path)[1]
+    two = [row(d, [0.01, 0.02]) for d in (0.75, 0.5, 0.25, 0.1)]
+    monkeypatch.setattr(pairs, "table_rows", lambda *args: two)
+    claims = {c.published: c for r in PAPER.experiments(ClassHalves()) for c in r.claims}
+    assert claims["000-0027"].ours(results) == pairs.TOO_FEW
 
 
 def test_parts_are_what_take_classes_leaves():

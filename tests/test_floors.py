@@ -9,8 +9,8 @@ import ltjax
 
 ROOT = pathlib.Path(ltjax.__file__).parent
 FLOORS = (
-    {"types", "results", "intervals", "paired"},
-    {"trees", "rundir"},
+    {"types", "results", "intervals"},
+    {"trees", "rundir", "paired"},
     {"analysis", "checkpoints", "config", "convergence", "data", "masks", "models", "optimizers"}
     | {"progress", "published", "scores", "units"},
     {"portable", "pruning", "report", "tickets", "train"},

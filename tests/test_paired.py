@@ -41,6 +41,13 @@ def test_few_or_equal_pairs():
     assert shifted.difference == 0.25
 
 
+def test_equal_differences_tie_whatever_their_last_bits():
+    a, b = by_number([0.3, 0.5, 0.9]), by_number([0.1, 0.7, 0.8])  # +.2, -.2, +.1
+    assert paired.compare(a, b).wilcoxon_p == pytest.approx(
+        paired.compare(by_number([2.0, -2.0, 1.0]), by_number([0.0] * 3)).wilcoxon_p
+    )
+
+
 def test_holm_by_hand():
     assert paired.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert paired.holm([0.5, 0.6]) == pytest.approx([1.0, 1.0])

@@ -15,7 +15,7 @@ from ltjax import published
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_HELD = Holds("the run has this split")
+_HELD = Holds("none: which classes a split has is a setting")
 
 
 def experiments(t: Trainings) -> tuple[Experiment, ...]:
@@ -74,6 +74,6 @@ def _held(t: Trainings, table: str, halves: Halves) -> Callable:
         number = number_of(t, table, halves)
         if number is None:
             return NOT_RUN
-        return Quantity(text=f"split {number + 1} of {t.settings.splits}", n=1, holds=True)
+        return Absent(f"a setting, not a result: split {number + 1} of {t.settings.splits} here")
 
     return ours

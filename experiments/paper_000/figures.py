@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def differences(rows: Sequence[Row], *, printed: Mapping[float, float]) -> "Figure":
-    """Dense minus sparse by density: a dot a split, the mean with its interval, the published.
+def differences(
+    rows: Sequence[Row],
+    *,
+    printed: Mapping[float, float],
+    label: str = "dense minus sparse (points)",
+) -> "Figure":
+    """Differences by density: a dot a split, the mean with its interval, the published.
 
     Args:
       rows: of a table.
       printed: published difference of means by density.
+      label: of the axis.
     """
     figure = new(6.4, 3.9)
     axes = figure.subplots()
@@ -40,7 +46,7 @@ def differences(rows: Sequence[Row], *, printed: Mapping[float, float]) -> "Figu
     axes.set_xticks(range(len(rows)), [f"{100 * row.density:g} %" for row in rows])
     axes.set_xlim(-0.5, len(rows) - 0.4)
     axes.set_xlabel("kept in each layer")
-    axes.set_ylabel("dense minus sparse (points)")
+    axes.set_ylabel(label)
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 

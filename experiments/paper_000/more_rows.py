@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 import math
+import statistics
 from typing import TYPE_CHECKING
 
 from experiments.paper_000 import figures, pairs
 from experiments.paper_000.pairs import NOT_RUN, Row
-from experiments.paper_000.splits import FIRST, TICKET, splits
+from experiments.paper_000.splits import FIRST, TICKET, split_table
 from experiments.paper_000.trainings import Trainings
 from experiments.reproduce.rows import Absent, Claim, Experiment, Holds, Quantity, Table
 from experiments.reproduce.searches import Retrain, Search
 from experiments.reproduce.trained import Results
-from ltjax import arms, paired
+from ltjax import arms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,30 +37,36 @@ def _dense(t: Trainings, count: int, half: str | None = None) -> list[Search]:
 def _lines(
     results: Results, t: Trainings, named: Mapping[str, Retrain], dense: Sequence[Search]
 ) -> dict[str, dict[float, list[float]]]:
-    """Accuracies by arm and density; the dense networks are a level line."""
-    found = {}
-    for name, series in named.items():
-        by = {
-            density: list(pairs.accuracies(series.records(results, i)).values())
+    """Accuracies by arm and density on the splits that all have; dense networks are level."""
+    found = {
+        name: {
+            density: pairs.accuracies(series.records(results, i))
             for i, density in enumerate(t.settings.one_shot, 1)
         }
-        if any(by.values()):
-            found[name] = {density: values for density, values in by.items() if values}
-    whole = [v for search in dict.fromkeys(dense)
-             for v in pairs.accuracies(results.records(search.dense)).values()]  # fmt: skip
-    if found and whole:
-        found["dense"] = {1.0: whole, t.settings.one_shot[-1]: whole}
-    return found
+        for name, series in named.items()
+    }
+    found = {name: {d: v for d, v in by.items() if v} for name, by in found.items()}
+    runs = [pairs.accuracies(results.records(search.dense)) for search in dict.fromkeys(dense)]
+    runs = [run for run in runs if run]
+    if not runs or not any(found.values()):
+        return {}
+    every = [v for by in found.values() for v in by.values()] + runs
+    common = sorted(set.intersection(*(set(v) for v in every)))
+    whole = [statistics.fmean(run[i] for run in runs) for i in common]
+    level = {1.0: whole, t.settings.one_shot[-1]: whole}
+    lines = {
+        name: {d: [v[i] for i in common] for d, v in by.items()} for name, by in found.items() if by
+    }
+    return {**lines, "dense": level} if common else {}
 
 
 def against(results: Results, t: Trainings, first: Retrain, second: Retrain) -> list[Row]:
     """Accuracy of `second` minus `first` at each density, paired by split."""
-    found = []
-    for number, density in enumerate(t.settings.one_shot, 1):
-        ours, theirs = (pairs.accuracies(s.records(results, number)) for s in (first, second))
-        if ours and theirs:
-            found.append(Row(density, ours, theirs, paired.compare(theirs, ours)))
-    return found
+    found = [
+        pairs.pair(density, *(pairs.accuracies(s.records(results, n)) for s in (first, second)))
+        for n, density in enumerate(t.settings.one_shot, 1)
+    ]
+    return [row for row in found if row is not None]
 
 
 def turning(found: Sequence[Row]) -> str:
@@ -89,9 +96,8 @@ def _starts(t: Trainings) -> Experiment:
     def draw(results: Results) -> Mapping[str, "Figure"]:
         lines = _lines(results, t, named, dense)
         caption = (
-            "Tickets of one half of the classes on the other, by start point and control; "
-            f"theta_0, redrawn and dense: {t.settings.splits} splits, the others "
-            f"{t.settings.extra_splits}"
+            "Tickets of one half of the classes on the other, by start point and control: mean and "
+            f"standard error over {t.settings.extra_splits} splits"
         )
         return {caption: figures.by_density(lines)} if lines else {}
 
@@ -104,7 +110,7 @@ def _starts(t: Trainings) -> Experiment:
                 names=("redrawn", "theta_0"),
                 note=f"On the same splits and batches: {turning(found)}.",
             ),
-            split_table(t),
+            split_table(results),
         ]
         body = []
         for name, series in named.items():
@@ -128,26 +134,9 @@ def _starts(t: Trainings) -> Experiment:
     )
 
 
-def split_table(t: Trainings) -> Table:
-    """Which classes each split has; output i of a network is the i-th class of its half."""
-    every = splits(t.settings, range(10)) if t.settings.data == "cifar10" else {}
-    body = [
-        [table, str(number), *(" ".join(map(str, half)) for half in halves)]
-        for table, chosen in every.items()
-        for number, halves in enumerate(chosen, 1)
-    ]
-    return Table(
-        title="Splits",
-        heads=["table", "split", "Data Set 1 (source)", "Data Set 2 (target)"],
-        body=body,
-        note="Numbers of CIFAR-10's classes; outputs 0 to 4 are the classes of a half in this "
-        "order (reading 0.6).",
-    )
-
-
 def _back(t: Trainings) -> Experiment:
     count = t.settings.extra_splits
-    there, back = t.arm("theta_0"), t.back
+    back = t.back
     dense = _dense(t, count, FIRST)
 
     def found(results: Results) -> list[Row]:
@@ -156,8 +145,12 @@ def _back(t: Trainings) -> Experiment:
     return Experiment(
         id="000-X2",
         shows="the other direction of each split: tickets of Data Set 2 on Data Set 1",
-        works=(back, there, *dict.fromkeys(dense)),
-        figures=lambda results: _gaps(found(results), "Dense minus ticket, in the other direction"),
+        works=(back, *dict.fromkeys(dense)),
+        figures=lambda results: _gaps(
+            found(results),
+            "Dense minus ticket, in the other direction",
+            "dense minus ticket (points)",
+        ),
         tables=lambda results: [
             pairs.test_table(
                 "The other direction", found(results), names=("ticket", "dense"),
@@ -167,8 +160,8 @@ def _back(t: Trainings) -> Experiment:
     )  # fmt: skip
 
 
-def _gaps(rows: Sequence[Row], caption: str) -> dict:
-    return {caption: figures.differences(rows, printed={})} if rows else {}
+def _gaps(rows: Sequence[Row], caption: str, label: str) -> dict:
+    return {caption: figures.differences(rows, printed={}, label=label)} if rows else {}
 
 
 def _iterative(t: Trainings) -> Experiment:
@@ -202,6 +195,8 @@ def _biases(t: Trainings) -> Experiment:
         corrected = pairs.corrected(rows)
         if len(rows) < len(t.settings.one_shot) or any(map(math.isnan, corrected)):
             return NOT_RUN
+        if len(rows[0].sparse) < 5:
+            return pairs.TOO_FEW
         text = "; ".join(
             f"{100 * row.density:g} %: {100 * row.test.difference:+.2f} points"
             for row in rows
@@ -218,7 +213,9 @@ def _biases(t: Trainings) -> Experiment:
         shows="tickets whose biases are pruned too, as section III says of other experiments",
         works=(plain, biases),
         figures=lambda results: _gaps(
-            found(results), "Accuracy without minus with pruned biases, split by split"
+            found(results),
+            "Accuracy without minus with pruned biases, split by split",
+            "without minus with pruned biases (points)",
         ),
         claims=(
             Claim(

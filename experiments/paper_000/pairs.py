@@ -13,6 +13,7 @@ from ltjax.paired import Paired
 from ltjax.results import Record
 
 NOT_RUN = Absent("not trained in this run")
+TOO_FEW = Absent("fewer than five pairs cannot show that nothing differs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Row:
     Attributes:
       density: kept in each layer.
       sparse: final test accuracy by number of the split, in [0, 1].
-      dense: of the networks beside them.
-      test: of dense minus sparse, over the splits that both have.
+      dense: of the networks beside them, on the same splits.
+      test: of dense minus sparse; None below two splits.
     """
 
     density: float
@@ -42,6 +43,13 @@ def accuracies(records: Sequence[Record]) -> dict[int, float]:
     return {i: r.final_accuracy for i, r in good(records).items()}
 
 
+def pair(density: float, sparse: dict[int, float], dense: dict[int, float]) -> Row | None:
+    """The row of the splits that both have; None without one."""
+    both = sorted(sparse.keys() & dense.keys())
+    ours, theirs = ({i: v[i] for i in both} for v in (sparse, dense))
+    return Row(density, ours, theirs, paired.compare(theirs, ours)) if both else None
+
+
 def rows(
     results: Results, series: Retrain, dense: Sequence[Search], *, densities: Sequence[float]
 ) -> list[Row]:
@@ -50,9 +58,8 @@ def rows(
     for number, (density, beside) in enumerate(zip(densities, dense, strict=True), 1):
         sparse = accuracies(series.records(results, number))
         whole = accuracies(results.records(beside.dense))
-        if sparse and whole:
-            found.append(Row(density, sparse, whole, paired.compare(whole, sparse)))
-    return found
+        found.append(pair(density, sparse, whole))
+    return [row for row in found if row is not None]
 
 
 def table_rows(results: Results, t: Trainings, series: Retrain, table: str) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from experiments.paper_000 import curve_rows, more_rows, table_rows
 from experiments.paper_000.settings import PRESETS, SHORTENS, ClassHalves
+from experiments.paper_000.splits import facts
 from experiments.paper_000.trainings import Trainings, make_lab
 from experiments.reproduce.rows import Experiment, Paper
 
@@ -25,4 +26,5 @@ PAPER = Paper(
     experiments=experiments,
     lab=make_lab,
     shortens=SHORTENS,
+    facts=facts,
 )

@@ -1,6 +1,7 @@
 """The settings of paper 000; what it states is the default, and what it does not is said so."""
 
 import dataclasses
+import itertools
 
 from experiments.reproduce.settings import PaperSettings
 from ltjax import config, data
@@ -56,15 +57,19 @@ class ClassHalves(PaperSettings):
                 f"halves gives {len(self.own_halves)} splits and splits is {self.splits}; "
                 "make them equal"
             )
-        if any(not 0 < d < 1 for d in self.one_shot):
-            raise ValueError(f"densities lie between 0 and 1; got {self.densities!r}")
+        chain = (1.0, *self.one_shot, 0.0)
+        if len(chain) < 3 or any(not below < above for above, below in itertools.pairwise(chain)):
+            raise ValueError(
+                f"densities fall from below 1 and stay above 0, as 0.5,0.1; got {self.densities!r}"
+            )
 
     @property
     def own_halves(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
         """The splits that `halves` gives, classes in rising order.
 
         Raises:
-          ValueError: where one cannot be read, or its halves overlap or differ in size.
+          ValueError: where one cannot be read or comes twice, or its halves overlap or differ in
+            size.
         """
         made = []
         for text in filter(None, self.halves.split(";")):
@@ -74,6 +79,8 @@ class ClassHalves(PaperSettings):
                     f"a split is two halves of equally many classes, as 0-4/5-9; got {text!r}"
                 )
             data.check_disjoint(*parts)
+            if (parts[0], parts[1]) in made:
+                raise ValueError(f"the split {text!r} is given twice; give each once")
             made.append((parts[0], parts[1]))
         return made
 
@@ -101,7 +108,6 @@ SHORTENS = frozenset(
         "evaluate_every",
         "rewind",
         "splits",
-        "halves",
         "named_splits",
         "same_splits",
         "share_dense",

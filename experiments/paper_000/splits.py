@@ -1,8 +1,12 @@
 """Which classes are Data Set 1 and Data Set 2 of each split (readings 0.11 and 0.14)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from experiments.paper_000.settings import ClassHalves
+from experiments.reproduce.lab import Lab
+from experiments.reproduce.rows import Table
+from experiments.reproduce.trained import Results
 from ltjax import data, published
 from ltjax.data import Dataset, Parts
 
@@ -49,12 +53,12 @@ def splits(settings: ClassHalves, classes: Sequence[int]) -> dict[str, list[Halv
       ValueError: where the classes have no equal halves, or not so many.
     """
     if own := settings.own_halves:
-        return dict.fromkeys(TABLES, own)
+        return {TICKET: own, REDRAWN: own}
     wanted = {table: _named(settings, table) for table in TABLES}
     if settings.same_splits:
         both = list(dict.fromkeys([*wanted[TICKET], *wanted[REDRAWN]]))
-        made = _fill(settings, both, classes, [])
-        return {TICKET: made, REDRAWN: made}
+        same = _fill(settings, both, classes, [])
+        return {TICKET: same, REDRAWN: same}
     made: dict[str, list[Halves]] = {}
     for table in TABLES:
         others = [half for other in TABLES if other != table for half in wanted[other]]
@@ -82,7 +86,54 @@ def _fill(
     return [*wanted, *drawn][: settings.splits]
 
 
-def half_of(whole: Dataset, halves: Sequence[Halves], which: str) -> Parts:
-    """The first or the second halves of several splits, as parts of one data set."""
-    number = (FIRST, SECOND).index(which)
-    return data.class_parts(whole, [half[number] for half in halves])
+def all_halves(
+    whole: Dataset, tables: Mapping[str, Sequence[Halves]]
+) -> dict[tuple[str, str], Parts]:
+    """First and second halves of the splits of each table, as parts of one data set.
+
+    All have as many training examples, so that one recipe is that of all.
+    """
+    listed = [(table, which, halves[i]) for table, every in tables.items()
+              for i, which in enumerate((FIRST, SECOND)) for halves in every]  # fmt: skip
+    parts = data.class_parts(whole, [half for _, _, half in listed])
+    return {
+        (table, which): parts.take(
+            [n for n, (t, w, _) in enumerate(listed) if (t, w) == (table, which)]
+        )
+        for table in tables
+        for which in (FIRST, SECOND)
+    }
+
+
+def task_name(settings: ClassHalves, table: str, count: int, which: str) -> str:
+    """Name of the task of one half of some splits; equal ones have one name."""
+    table = TICKET if settings.same_splits else table
+    number = "" if count == settings.splits else f"{count}"
+    return f"{table}{number}_{which}"
+
+
+def facts(settings: ClassHalves, lab: Lab) -> dict[str, Any]:
+    """The classes of each half, for the record of a run: output i is the i-th class (0.6)."""
+    found = {}
+    for table in (TICKET,) if settings.same_splits else TABLES:
+        for which in (FIRST, SECOND):
+            parts = lab.task(task_name(settings, table, settings.splits, which)).dataset
+            assert isinstance(parts, Parts)
+            words = "tables II and III" if settings.same_splits else f"table {table}"
+            found[f"{words}, {which} halves"] = [list(classes) for classes in parts.label_maps]
+    return found
+
+
+def split_table(results: Results) -> Table:
+    """Which classes each split has, as the run recorded them."""
+    recorded = results.run.latest_provenance().get("facts", {})
+    return Table(
+        title="Splits",
+        heads=["", "split", "classes of outputs 0, 1, ..."],
+        body=[
+            [text, str(number), " ".join(map(str, classes))]
+            for text, halves in recorded.items()
+            for number, classes in enumerate(halves, 1)
+        ],
+        note="Numbers of the classes of the data set, in rising order (reading 0.6).",
+    )

@@ -1,11 +1,11 @@
 """The rows of paper 000's tables: 000-II, 000-III and what its text says of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from experiments.paper_000 import figures, pairs
 from experiments.paper_000.pairs import NOT_RUN, Row
-from experiments.paper_000.splits import REDRAWN, TABLES, TICKET
+from experiments.paper_000.splits import REDRAWN, TABLES, TICKET, split_table
 from experiments.paper_000.trainings import Trainings
 from experiments.reproduce.rows import Absent, Claim, Experiment, Holds, Near, Quantity, quantity
 from experiments.reproduce.searches import Retrain
@@ -60,13 +60,14 @@ def _table(t: Trainings, table: str) -> Experiment:
         figures=draw,
         claims=tuple(claims),
         tables=lambda results: [
+            split_table(results),
             pairs.test_table(
                 f"Table {table}: paired tests over the splits",
                 found(results),
                 names=(_NAMES[table], "dense"),
                 note="Final test accuracy. t and p: paired t-test; interval by Student's t; Holm's "
                 "correction over the densities.",
-            )
+            ),
         ],
     )
 
@@ -107,14 +108,23 @@ def _all(t: Trainings, rows: list[Row]) -> bool:
     return len(rows) == len(t.settings.one_shot) and all(row.test is not None for row in rows)
 
 
-def _tests(t: Trainings, found: Callable[[Results], list[Row]], holds: Callable) -> Callable:
-    """A sentence on the p-values of all densities."""
+def _tests(
+    t: Trainings,
+    found: Callable[[Results], list[Row]],
+    holds: Callable,
+    *,
+    needs: Sequence[float] = (),
+    pairs_at_least: int = 2,
+) -> Callable:
+    """A sentence on the tests of all densities, `needs` among them."""
 
     def ours(results: Results) -> Quantity | Absent:
         rows = found(results)
-        if not _all(t, rows):
+        if not _all(t, rows) or any(isinstance(pairs.at(rows, d), Absent) for d in needs):
             return NOT_RUN
         tests = {row.density: row.test for row in rows if row.test is not None}
+        if min(test.n for test in tests.values()) < pairs_at_least:
+            return pairs.TOO_FEW
         text = "; ".join(
             f"{100 * d:g} %: {100 * test.difference:+.2f} points, p {test.p:.2g}"
             for d, test in tests.items()
@@ -124,10 +134,12 @@ def _tests(t: Trainings, found: Callable[[Results], list[Row]], holds: Callable)
     return ours
 
 
+_PRINTED = (0.75, 0.5, 0.25, 0.1)
+
+
 def _significant_only_at(*densities: float) -> Callable:
     def holds(tests: Mapping) -> bool:
-        found = {d for d, test in tests.items() if test.p < _SIGNIFICANT}
-        return found == {d for d in tests if any(abs(d - x) < 1e-9 for x in densities)}
+        return all((tests[d].p < _SIGNIFICANT) == (d in densities) for d in _PRINTED)
 
     return holds
 
@@ -137,17 +149,17 @@ def _words_of_ii(t: Trainings, found: Callable[[Results], list[Row]]) -> list[Cl
         return not any(x.p < _SIGNIFICANT and x.difference < 0 for x in tests.values())
 
     def slight(tests: Mapping) -> bool:
-        return all(x.difference <= 0.05 for d, x in tests.items() if abs(d - 0.1) < 1e-9)
+        return tests[0.1].difference <= 0.05
 
     return [
         Claim(
             published="000-0025",
-            ours=_tests(t, found, _significant_only_at(0.25, 0.1)),
+            ours=_tests(t, found, _significant_only_at(0.25, 0.1), needs=_PRINTED),
             rule=Holds("p < 0.05 at 25 and 10 % density, and at no other"),
         ),
         Claim(
             published="000-0027",
-            ours=_tests(t, found, never_better),
+            ours=_tests(t, found, never_better, pairs_at_least=5),
             rule=Holds("at no density is the ticket better with p < 0.05"),
         ),
         Claim(
@@ -160,15 +172,15 @@ def _words_of_ii(t: Trainings, found: Callable[[Results], list[Row]]) -> list[Cl
         ),
         Claim(
             published="000-0032",
-            ours=_tests(t, found, slight),
+            ours=_tests(t, found, slight, needs=(0.1,)),
             rule=Holds("at 10 % density the ticket loses at most 5 points"),
         ),
     ]
 
 
 def _sometimes_slower(t: Trainings, series: Retrain) -> Callable:
-    def reaches(steps: list[int], curve: list[float | None], level: float) -> float:
-        there = (s for s, a in zip(steps, curve, strict=True) if a is not None and a >= level)
+    def reaches(steps: list[int], curve: list[float], level: float) -> float:
+        there = (s for s, a in zip(steps, curve, strict=True) if a >= level)
         return next(there, float("inf"))
 
     def ours(results: Results) -> Quantity | Absent:
@@ -218,7 +230,7 @@ def _words_of_iii(t: Trainings, found: Callable[[Results], list[Row]]) -> list[C
     return [
         Claim(
             published="000-0026",
-            ours=_tests(t, found, _significant_only_at(0.5, 0.25, 0.1)),
+            ours=_tests(t, found, _significant_only_at(0.5, 0.25, 0.1), needs=_PRINTED),
             rule=Holds("p < 0.05 at 50, 25 and 10 % density, and not at 75 %"),
         ),
         Claim(

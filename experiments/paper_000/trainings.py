@@ -6,12 +6,22 @@ import functools
 
 from experiments import settings as settings_
 from experiments.paper_000.settings import ClassHalves
-from experiments.paper_000.splits import FIRST, REDRAWN, SECOND, TABLES, TICKET, half_of, splits
+from experiments.paper_000.splits import (
+    FIRST,
+    REDRAWN,
+    SECOND,
+    TABLES,
+    TICKET,
+    all_halves,
+    splits,
+    task_name,
+)
 from experiments.reproduce.lab import Lab, Task
 from experiments.reproduce.searches import Retrain, Search
 from experiments.settings import FindTicket
 from ltjax.data import Dataset, Parts
 
+_SEEDS = 1000  # From seed to seed, so that the dense networks of one are not those of another.
 _RATE = 0.2  # Of an iterative search; its levels are given as densities, alike in all layers.
 
 
@@ -46,27 +56,23 @@ def make_lab(settings: ClassHalves) -> Lab:
         shape = (settings.size, settings.size, channels) if settings.size else None
         return settings_.dataset(base, shape=shape)
 
+    @functools.cache
+    def halves() -> dict[tuple[str, str], Parts]:
+        return all_halves(whole(), splits(settings, whole().label_map))
+
     def load(table: str, count: int, which: str) -> Parts:
-        every = splits(settings, whole().label_map)[table]
-        return half_of(whole(), every[:count], which)
+        return halves()[table, which].take(range(count))
 
     made: dict[str, Task] = {}
     like = None
     for table in TABLES:
         for count in {settings.splits, settings.extra_splits}:
             for which in (FIRST, SECOND):
-                name = _task(settings, table, count, which)
+                name = task_name(settings, table, count, which)
                 made[name] = like = Task(
                     base, load=functools.partial(load, table, count, which), like=like
                 )
     return Lab(made)
-
-
-def _task(settings: ClassHalves, table: str, count: int, which: str) -> str:
-    """Name of the task of one half of some splits; equal ones have one name."""
-    table = TICKET if settings.same_splits else table
-    number = "" if count == settings.splits else f"{count}"
-    return f"{table}{number}_{which}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +96,7 @@ class Trainings:
         """
         s = self.settings
         return Search(
-            task=_task(s, table, count or s.splits, half),
+            task=task_name(s, table, count or s.splits, half),
             model=s.model,
             init=s.init,
             rate=_RATE,
@@ -98,7 +104,7 @@ class Trainings:
             levels=len(densities),
             densities=tuple(densities),
             biases=biases,
-            seed=s.seed,
+            seed=_SEEDS * s.seed,
             replicates=count or s.splits,
         )
 
@@ -113,7 +119,7 @@ class Trainings:
         """Dense networks beside the tickets of density `number`: own runs, or one for all."""
         search = self.source(table, count=count, half=half)
         own = 1 + (0 if self.settings.share_dense else number)
-        return dataclasses.replace(search, seed=self.settings.seed + own)
+        return dataclasses.replace(search, seed=search.seed + own)
 
     @property
     def ticket(self) -> Retrain:

@@ -63,22 +63,29 @@ def check_published(rows: Sequence[Experiment]) -> None:
             )
 
 
-def open_run(paper: Paper, settings: Any) -> RunDir:
-    """The directory of a reproduction with these settings; touches no disk."""
+def open_run(paper: Paper, settings: Any, lab: Lab | None = None) -> RunDir:
+    """The directory of a reproduction with these settings; touches no disk.
+
+    Args:
+      paper: the paper.
+      settings: its settings.
+      lab: what the paper's facts are read from; without one none are recorded.
+    """
+    facts = {} if lab is None else paper.facts(settings, lab)
     values = config.as_dict(settings, identity_only=True)
     return RunDir(
         settings.out,
         config.run_id(settings, prefix=f"paper-{paper.id}", version=paper.version),
         {"paper": paper.id, "version": paper.version, **values},
-        rundir.provenance(settings.seed),
+        rundir.provenance(settings.seed) | ({"facts": dict(facts)} if facts else {}),
     )
 
 
 def train(paper: Paper, settings: Any, rows: Sequence[Experiment], lab: Lab) -> RunDir:
     """Trains what the rows need and the run lacks."""
-    run = open_run(paper, settings)
     works = list(dict.fromkeys(work for row in rows for work in row.works))
     pieces = {p.name: p for p in works_.all_pieces(works, lab)}
+    run = open_run(paper, settings, lab)
     total = sum(p.steps * _weight(p) for p in pieces.values())
     counted: set[str] = set()
 

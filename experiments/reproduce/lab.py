@@ -52,6 +52,7 @@ class Task:
         like: "Task | None" = None,
     ) -> None:
         self.base = base
+        self._like = like
         self._load = load or functools.partial(settings_.dataset, base)
         self._networks: dict[tuple[str, str], Network] = like._networks if like else {}
         self._applies: dict[str, Any] = like._applies if like else {}
@@ -59,8 +60,21 @@ class Task:
 
     @functools.cached_property
     def dataset(self) -> Dataset | Parts:
-        """The data of all trainings."""
-        return self._load()
+        """The data of all trainings.
+
+        Raises:
+          ValueError: where they do not fit the compiled trainers of the task that this one is like.
+        """
+        loaded = self._load()
+        if self._like is not None:
+            theirs = self._like.dataset
+            if (loaded.examples, loaded.classes) != (theirs.examples, theirs.classes):
+                raise ValueError(
+                    f"{loaded.examples} examples of {loaded.classes} classes here and "
+                    f"{theirs.examples} of {theirs.classes} there; tasks that share a trainer need "
+                    "equal numbers"
+                )
+        return loaded
 
     def network(self, model: str, init: str) -> Network:
         """A network, the same object each time; those of one model share the compiled training."""

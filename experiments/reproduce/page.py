@@ -20,7 +20,7 @@ from experiments.reproduce.rows import (
     judge,
 )
 from experiments.reproduce.trained import Results
-from ltjax import config, published
+from ltjax import analysis, config, published
 from ltjax.published import Published
 from ltjax.report import blocks, document, style
 
@@ -141,6 +141,13 @@ def summary(chapters: Sequence[Chapter]) -> str:
     return "\n".join(lines)
 
 
+def warnings(results: Results, rows: Sequence[Experiment]) -> list[str]:
+    """One sentence for each training of the rows that failed, and for layers that keep nothing."""
+    names = dict.fromkeys(n for row in rows for work in row.works for n in work.names())
+    records = [record for name in names for record in results.records(name)]
+    return [*analysis.failures(records), *analysis.cut_layers(records)]
+
+
 def _chapter(each: Chapter, number: int) -> list[str]:
     run = each.results.run
     parts = [f"<h2>{html.escape(each.paper.title)}</h2>"]
@@ -155,6 +162,8 @@ def _chapter(each: Chapter, number: int) -> list[str]:
         parts.append(blocks.paragraphs([text], "mark"))
     if not each.sections:
         parts.append(blocks.paragraphs(["Nothing has been trained yet."], "note"))
+    if said := warnings(each.results, [s.row for s in each.sections]):
+        parts.append(blocks.paragraphs(said, "note"))
     heads = ["", "shows", *_VERDICTS]
     body = [
         f'<td><a href="#{_anchor(s, number)}">{s.row.id}</a></td>'

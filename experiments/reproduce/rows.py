@@ -278,6 +278,7 @@ class Paper:
       lab: settings -> what trains them.
       shortens: fields whose change only shortens a run; a change of any other field that names
         the run makes it another experiment, not comparable with the paper.
+      facts: (settings, lab) -> what the record of a run says beside its settings.
     """
 
     id: str
@@ -288,3 +289,4 @@ class Paper:
     experiments: Callable[[Any], tuple[Experiment, ...]]
     lab: Callable[[Any], Lab]
     shortens: frozenset[str]
+    facts: Callable[[Any, Lab], Mapping[str, Any]] = lambda settings, lab: {}

@@ -98,6 +98,8 @@ class Search:
         """Its levels."""
         task = lab.task(self.task)
         network = task.network(self.model, self.init)
+        lottery.check(network, task.dataset, task.recipe(network), validation=task.validation)
+        _ = self.plan(lab)  # What cannot be is refused before anything is trained.
         weights = sum(leaf.size for leaf in jax.tree.leaves(network.shapes().params))
         steps = task.recipe(network).steps
         probe = functools.partial(task.probe, self.model, self.init)
@@ -145,6 +147,9 @@ class Search:
         task = lab.task(self.task)
         network = task.network(self.model, self.init)
         plan, mask = self.plan(lab), None
+        if self.biases:  # The dense network is that of other searches, and so is its record.
+            plain = dataclasses.replace(self, biases=False, densities=(), levels=0)
+            _ = list(plain.find(lab, keep))
         if self.flip:
             *_, last = self.unflipped.find(lab, keep)
             mask = jax.vmap(lambda m: masks.complement(m, plan.prunable))(last.mask)
@@ -226,6 +231,10 @@ class FromSearch(abc.ABC):
     def from_levels(self, levels: Sequence[Found], lab: Lab, keep: Keeper) -> None:
         """Trains what starts from the levels of the search."""
 
+    @abc.abstractmethod
+    def check(self, lab: Lab) -> None:
+        """Refuses what could not be pruned or trained, before anything is trained."""
+
     @property
     def members(self) -> int:
         """Networks of the piece."""
@@ -247,6 +256,7 @@ class FromSearch(abc.ABC):
     def pieces(self, lab: Lab) -> list[Piece]:
         """The search's, and its own."""
         found = self.search.pieces(lab)
+        self.check(lab)
         mine = dataclasses.replace(found[0], members=self.members)
         return found + [dataclasses.replace(mine, name=name) for name in self.names()]
 
@@ -292,6 +302,14 @@ class Retrain(FromSearch):
             start = search.dense.removesuffix(".dense")
             return f"{start}.one_shot{biases}.{arm}.{percents(self.densities)}"
         return f"{search.stem}.{arm}"
+
+    def check(self, lab: Lab) -> None:
+        """Refuses what could not be pruned or trained, before anything is trained."""
+        _ = self.search.plan(lab, densities=self.densities)
+        if self.on is not None:
+            task = lab.task(self.on)
+            network = task.network(self.search.model, self.search.init)
+            lottery.check(network, task.dataset, task.recipe(network), validation=task.validation)
 
     def from_levels(self, levels: Sequence[Found], lab: Lab, keep: Keeper) -> None:
         """Trains what starts from the levels of the search."""
@@ -362,6 +380,10 @@ class AtStart(FromSearch):
             return pruning.spread(self.search.shapes(lab), plan)
         assert self.counts == "layers", self.counts
         return plan
+
+    def check(self, lab: Lab) -> None:
+        """Refuses what could not be pruned, before anything is trained."""
+        _ = self.plan(lab)
 
     def from_levels(self, levels: Sequence[Found], lab: Lab, keep: Keeper) -> None:
         """Prunes the initial weights to every level, and trains them."""

@@ -226,10 +226,11 @@ def shares(dataset: Dataset | Parts, keys: Key, *, validation: int) -> Share:
     """
     drawn = jax.vmap(functools.partial(validation_rows, n=dataset.examples, size=validation))(keys)
     if isinstance(dataset, Dataset):
-        return Share(*drawn, None, None)
+        return Share(drawn[0], drawn[1], None, None)
     check_parts(dataset, len(keys))
     rows, test, outputs = map(jnp.asarray, (dataset.train_rows, dataset.test_rows, dataset.outputs))
-    return Share(*(jnp.take_along_axis(rows, r, axis=1) for r in drawn), test, outputs)
+    learnt, judged = (jnp.take_along_axis(rows, r, axis=1) for r in drawn)
+    return Share(learnt, judged, test, outputs)
 
 
 def check_parts(dataset: Dataset | Parts, replicates: int) -> None:

@@ -19,7 +19,8 @@ def cut(dense: Found, plan: pruning.Plan) -> Iterator[Found]:
     search of one level, and the dense network is trained once for all of them.
 
     Args:
-      dense: what `find` yielded first; its theta_S is rated.
+      dense: what `find` yielded first; its theta_S is rated, and is that of the tickets too: under
+        their masks it is the network right after pruning.
       plan: how much each level keeps, from `pruning.plan` with `densities`.
     """
     prune = _cutter(plan.groups)
@@ -32,7 +33,6 @@ def cut(dense: Found, plan: pruning.Plan) -> Iterator[Found]:
             mask=mask,
             prunable=plan.prunable,
             records=[],
-            without=("theta_S",),
         )
 
 

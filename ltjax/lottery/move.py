@@ -88,7 +88,8 @@ def transfer(
       keep: the keeper.
 
     Raises:
-      ValueError: an unknown arm or phase, no repeats, or a ticket that does not fit the network.
+      ValueError: an unknown arm or phase, no repeats, a ticket that does not fit the network, or
+        tickets of several searches together.
     """
     check(network, dataset, recipe, validation=validation)
     if not arms:
@@ -139,6 +140,8 @@ def _pieces(
         heads = [head_of(level) for level in group]
         if not heads:
             return
+        if len(set(heads)) > 1 or len({level.prunable for level in group}) > 1:
+            raise ValueError("tickets of several searches do not train together; move each search")
         name = "all" if together else f"{group[0].level:02d}"
         compute = functools.partial(work.train, dataset, data, group, heads[0])
         yield keep(f"{_PIECES[work.phase]}_{name}", compute)[1]
@@ -198,7 +201,7 @@ class _Work:
             start,
             mask,
             schedule_offset=jnp.zeros(len(again), jnp.int32),
-            **{name: None if v is None else v[again] for name, v in seen._asdict().items()},
+            **jax.tree.map(lambda leaf: leaf[again], seen)._asdict(),
         )
         trained = self.trainer.train(members, data, resume=resume, observe=observe, stop=self.stop)
         records = records_of(trained, self.recipe, jax.device_get(mask), prunable, labels)
