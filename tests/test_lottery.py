@@ -207,7 +207,6 @@ WRONG = [
     ({"reset": ["wieghts"]}, "did you mean weights"),
     ({"rewind": "ende"}, "rewind point is a step"),
     ({"rewind": 4}, "recipe.snapshot must be the rewind step 4; got 5"),
-    ({"rewind": "end"}, "recipe.snapshot must be the rewind step 0; got 5"),
     ({"validation": 50}, r"validation must lie in 0\.\.49"),
     ({"validation": -1}, r"validation must lie in 0\.\.49"),
     ({"validation": 45}, "batch_size 8 is larger than the 5 training examples"),
@@ -531,7 +530,10 @@ def test_each_replicate_learns_its_own_part_as_if_it_were_alone():
     alone = data.take_classes(FOUR, (0, 1, 2))
     assert alone.examples == PARTS.examples  # Of the second part one example more is left out.
     for ours, theirs in zip(both, lottery.find(NET, alone, HOW, **settings), strict=True):
-        assert ours.records[0].test_accuracy == theirs.records[0].test_accuracy
+        # Counted over another number of rows, so divided otherwise in the last bit.
+        assert ours.records[0].test_accuracy == pytest.approx(
+            theirs.records[0].test_accuracy, abs=1e-6
+        )
         assert_trees_equal(
             jax.tree.map(lambda leaf: leaf[:1], ours.theta_S), jax.device_get(theirs.theta_S)
         )
