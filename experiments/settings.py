@@ -226,7 +226,7 @@ def recipe(
         augment=None if settings.augment == "none" else augment,
         frozen=frozen,
         frozen_statistics=frozen_statistics,
-        block=250 if _has_convolutions(net) else 500,
+        block=250 if has_convolutions(net) else 500,
     )
 
 
@@ -237,7 +237,8 @@ def rewind_step(settings: FindTicket, examples: int) -> int:
     return config.steps(settings.rewind, examples=examples, batch=settings.batch_size)
 
 
-def _has_convolutions(net: Network) -> bool:
+def has_convolutions(net: Network) -> bool:
+    """Whether a network has convolutions, which decides layout and blocks."""
     kinds = trees.kinds(net.shapes().params, head=net.head)
     return "conv" in kinds.values()
 
@@ -246,9 +247,7 @@ def trainer(settings: FindTicket, net: Network, how: train.Recipe) -> population
     """The compiled trainer, over the devices and in the layout of the settings."""
     layout = settings.layout
     if layout == "auto":
-        layout = population.choose_layout(
-            jax.default_backend(), convolutions=_has_convolutions(net)
-        )
+        layout = population.choose_layout(jax.default_backend(), convolutions=has_convolutions(net))
     available = jax.devices()
     if settings.devices > len(available):
         raise ValueError(f"devices={settings.devices}, but there are {len(available)}")

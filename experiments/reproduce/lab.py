@@ -103,8 +103,15 @@ class Task:
         return settings_.validation(self.base, self.dataset)
 
     def probe(self, model: str, init: str) -> float:
-        """Seconds of one step of one network, measured on a few legs of two."""
+        """Seconds of one step of one network, its share of the evaluations included.
+
+        Measured on two networks that train a few steps, with evaluations after one and after all.
+        """
         network = self.network(model, init)
+        how = self.recipe(network)
+        steps = 10 if settings_.has_convolutions(network) else 100
+        short = dataclasses.replace(how, steps=steps, every=steps, snapshot=1, patience=0)
+        trainer = settings_.trainer(self.base, network, short)
         drawn = jax.vmap(network.init)(jax.random.split(jax.random.key(0), 2))
         keys = jax.random.split(jax.random.key(1), 2)
         dataset = self.dataset
@@ -117,7 +124,13 @@ class Task:
             schedule_offset=jnp.zeros(2, jnp.int32),
             **lottery.shares(dataset, keys, validation=self.validation)._asdict(),
         )
-        return time_legs(self.trainer(network), members, lottery.device_data(dataset))
+        shared, marks = lottery.device_data(dataset), list[float]()
+        for _ in range(2):  # The first compiles.
+            marks.clear()
+            _ = trainer.train(members, shared, observe=lambda _: marks.append(time.perf_counter()))
+        one, rest = np.diff(marks)
+        step = max(rest - one, 0.0) / (steps - 2)
+        return float(step + max(one - step, 0.0) / how.every) / population.size(members)
 
 
 def time_legs(trainer: population.Trainer, members: train.Member, data: train.Data) -> float:
