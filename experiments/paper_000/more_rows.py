@@ -9,8 +9,9 @@ from experiments.paper_000 import figures, pairs
 from experiments.paper_000.pairs import NOT_RUN, Row
 from experiments.paper_000.splits import FIRST, TICKET, split_table
 from experiments.paper_000.trainings import Trainings
+from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.rows import Absent, Claim, Experiment, Holds, Quantity, Table
-from experiments.reproduce.searches import Retrain, Search
+from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import arms
 

@@ -5,8 +5,9 @@ import dataclasses
 import statistics
 
 from experiments.paper_000.trainings import Trainings
+from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.rows import Absent, Table
-from experiments.reproduce.searches import Retrain, Search
+from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import analysis, paired
 from ltjax.paired import Paired

@@ -7,8 +7,8 @@ from experiments.paper_000 import figures, pairs
 from experiments.paper_000.pairs import NOT_RUN, Row
 from experiments.paper_000.splits import REDRAWN, TABLES, TICKET, split_table
 from experiments.paper_000.trainings import Trainings
+from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.rows import Absent, Claim, Experiment, Holds, Near, Quantity, quantity
-from experiments.reproduce.searches import Retrain
 from experiments.reproduce.trained import Results
 from ltjax import intervals, published
 from ltjax.published import Published

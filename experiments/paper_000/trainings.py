@@ -17,7 +17,8 @@ from experiments.paper_000.splits import (
     task_name,
 )
 from experiments.reproduce.lab import Lab, Task
-from experiments.reproduce.searches import Retrain, Search
+from experiments.reproduce.retrainings import Retrain
+from experiments.reproduce.searches import Search
 from experiments.settings import FindTicket
 from ltjax.data import Dataset, Parts
 
@@ -27,7 +28,7 @@ _RATE = 0.2  # Of an iterative search; its levels are given as densities, alike 
 
 def base_settings(settings: ClassHalves) -> FindTicket:
     """What all trainings share, as the settings of a search."""
-    return FindTicket(
+    return settings.as_search(
         data=settings.data,
         normalize=settings.normalize,
         padding=settings.padding,
@@ -38,11 +39,6 @@ def base_settings(settings: ClassHalves) -> FindTicket:
         evaluate_every=settings.evaluate_every,
         validation=settings.validation,
         rewind=settings.rewind,
-        data_dir=settings.data_dir,
-        devices=settings.devices,
-        layout=settings.layout,
-        save_seconds=settings.save_seconds,
-        out=settings.out,
     )
 
 

@@ -6,8 +6,9 @@ import statistics
 
 import numpy as np
 
+from experiments.reproduce.retrainings import AtStart
 from experiments.reproduce.rows import Absent, Quantity, quantity
-from experiments.reproduce.searches import AtStart, Search
+from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import analysis, intervals, masks, population
 from ltjax.results import Record

@@ -4,7 +4,8 @@ import dataclasses
 
 from experiments.paper_002.settings import MultipleTickets
 from experiments.reproduce.lab import Lab, Task
-from experiments.reproduce.searches import AtStart, Search
+from experiments.reproduce.retrainings import AtStart
+from experiments.reproduce.searches import Search
 from experiments.settings import FindTicket
 
 FC, CONV = TASKS = ("fc", "conv")
@@ -13,7 +14,7 @@ FC, CONV = TASKS = ("fc", "conv")
 def base_settings(settings: MultipleTickets, task: str) -> FindTicket:
     """What all trainings of one network share, as the settings of a search."""
     fc = task == FC
-    return FindTicket(
+    return settings.as_search(
         data=settings.fc_data if fc else settings.conv_data,
         normalize=settings.fc_normalize if fc else settings.conv_normalize,
         padding="" if fc else settings.padding,
@@ -25,11 +26,6 @@ def base_settings(settings: MultipleTickets, task: str) -> FindTicket:
         validation=settings.validation,
         patience=settings.patience,
         keep="best",
-        data_dir=settings.data_dir,
-        devices=settings.devices,
-        layout=settings.layout,
-        save_seconds=settings.save_seconds,
-        out=settings.out,
     )
 
 

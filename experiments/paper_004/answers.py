@@ -5,8 +5,9 @@ import statistics
 
 from experiments.reproduce import lines
 from experiments.reproduce.lines import Line, Point
+from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.rows import Absent, Quantity, quantity
-from experiments.reproduce.searches import Retrain, Search
+from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import intervals
 from ltjax.intervals import Interval

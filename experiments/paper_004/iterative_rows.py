@@ -8,6 +8,7 @@ from experiments.paper_004.common import DENSITY, DROP, FASTER, drawn
 from experiments.paper_004.settings import FrankleCarbin, of_mnist
 from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import lines
+from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.rows import (
     Absent,
     Between,
@@ -17,7 +18,7 @@ from experiments.reproduce.rows import (
     Near,
     Quantity,
 )
-from experiments.reproduce.searches import Retrain, Search
+from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.xor import UnitSearch
-from experiments.reproduce.lab import Lab, Task
-from experiments.reproduce.searches import Retrain, Search, rounds_to, stop_when_converged
+from experiments.reproduce.lab import Lab, Task, stop_when_converged
+from experiments.reproduce.retrainings import Retrain
+from experiments.reproduce.searches import Search, rounds_to
 from experiments.settings import FindTicket
 from ltjax import config
 
@@ -23,7 +24,7 @@ STRATEGIES = {
 
 def base_settings(settings: FrankleCarbin) -> FindTicket:
     """What all MNIST trainings share, as the settings of a search."""
-    return FindTicket(
+    return settings.as_search(
         data=settings.data,
         normalize=settings.normalize,
         optimizer="sgd",
@@ -32,11 +33,6 @@ def base_settings(settings: FrankleCarbin) -> FindTicket:
         length=settings.length,
         evaluate_every=settings.evaluate_every,
         validation=settings.validation,
-        data_dir=settings.data_dir,
-        devices=settings.devices,
-        layout=settings.layout,
-        save_seconds=settings.save_seconds,
-        out=settings.out,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import dataclasses
 import functools
+import time
 from typing import Any
 import zlib
 
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.reproduce.lab import Lab, time_legs
+from experiments.reproduce.lab import Lab
 from experiments.reproduce.trained import Results
 from experiments.reproduce.works import Piece, Work
 from ltjax import data, lottery, masks, models, optimizers, population, tickets, train, units
@@ -84,7 +85,7 @@ class UnitSearch:
         network, trainer = compiled(self.units[0], self.rate, self.sd, self.steps)
         theta_0 = jax.vmap(network.init)(jax.random.split(jax.random.key(0), self.trials))
         members = self._members(theta_0, jax.vmap(masks.dense)(theta_0.params))
-        return time_legs(trainer, members, lottery.device_data(dataset()))
+        return _time_legs(trainer, members, lottery.device_data(dataset()))
 
     def _members(self, start: Variables, mask: Mask) -> Member:
         rows = jnp.arange(len(dataset().train.labels), dtype=jnp.int32)
@@ -220,3 +221,21 @@ def zero_loss(results: Results, search: UnitSearch, count: int, limit: float) ->
     """ZL of each trial: a loss below `limit` (reading 4.23); None if not run."""
     tree = results.tree(search.piece(count))
     return None if tree is None else np.asarray(tree["loss"]) < limit
+
+
+def _time_legs(trainer: Trainer, members: Member, data: train.Data) -> float:
+    """Seconds of one step of one member, from the legs after the one that compiles."""
+    marks: list[tuple[int, float]] = []
+
+    def enough(steps: list[int], reports: list[train.Evaluation]) -> np.ndarray:
+        del steps
+        return np.full(len(reports[-1].ran), len(reports) >= 5)
+
+    _ = trainer.train(
+        members,
+        data,
+        observe=lambda partial: marks.append((partial.step, time.perf_counter())),
+        stop=enough,
+    )
+    (first, begun), (last, ended) = marks[min(1, len(marks) - 1)], marks[-1]
+    return (ended - begun) / (max(1, last - first) * population.size(members))

@@ -12,9 +12,10 @@ import numpy as np
 
 from experiments import settings as settings_
 from experiments.settings import FindTicket
-from ltjax import lottery, masks, population, train
+from ltjax import convergence, lottery, masks, population, train
 from ltjax.data import Dataset, Parts
 from ltjax.models import Network
+from ltjax.results import DIGITS
 
 
 class Lab:
@@ -133,19 +134,31 @@ class Task:
         return float(step + max(one - step, 0.0) / how.every) / population.size(members)
 
 
-def time_legs(trainer: population.Trainer, members: train.Member, data: train.Data) -> float:
-    """Seconds of one step of one member, from the legs after the one that compiles."""
-    marks: list[tuple[int, float]] = []
+def stop_when_converged(how: convergence.Settings, *, every: int, classes: int) -> population.Stop:
+    """Stops a training as soon as its convergence is known; its accuracy there is final.
 
-    def enough(steps: list[int], reports: list[train.Evaluation]) -> np.ndarray:
-        del steps
-        return np.full(len(reports[-1].ran), len(reports) >= 5)
+    Args:
+      how: what counts as converged.
+      every: steps between evaluations.
+      classes: of the data.
+    """
+    recent = (how.window + how.calm) // every + 3  # What the newest judgement can depend on.
 
-    _ = trainer.train(
-        members,
-        data,
-        observe=lambda partial: marks.append((partial.step, time.perf_counter())),
-        stop=enough,
-    )
-    (first, begun), (last, ended) = marks[min(1, len(marks) - 1)], marks[-1]
-    return (ended - begun) / (max(1, last - first) * population.size(members))
+    def stop(steps: list[int], reports: list[train.Evaluation]) -> np.ndarray:
+        newest = reports[-recent:]
+        held_out = not np.isnan(newest[0].validation_accuracy).all()
+        curves = np.stack(
+            [r.validation_accuracy if held_out else r.test_accuracy for r in newest], axis=1
+        )
+        curves = curves.astype(float).round(DIGITS)  # As the record will be judged.
+        return np.array(
+            [
+                convergence.converged(
+                    steps[-recent:], [float(a) for a in curve], settings=how, classes=classes
+                ).step
+                is not None
+                for curve in curves
+            ]
+        )
+
+    return stop

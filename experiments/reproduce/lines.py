@@ -6,7 +6,8 @@ import itertools
 import math
 import statistics
 
-from experiments.reproduce.searches import Retrain, Search
+from experiments.reproduce.retrainings import Retrain
+from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import analysis, convergence, intervals
 from ltjax.convergence import Convergence

@@ -1,7 +1,9 @@
 """The settings that every paper has, of a run and not of its experiments."""
 
 import dataclasses
+from typing import Any
 
+from experiments.settings import FindTicket
 from ltjax.config import setting
 
 
@@ -25,3 +27,14 @@ class PaperSettings:
     list: bool = setting(
         False, "List the experiments with an estimate of the time here, and stop.", identity=False
     )
+
+    def as_search(self, **fields: Any) -> FindTicket:
+        """The settings of a search with these fields, run where and as this paper is."""
+        return FindTicket(
+            data_dir=self.data_dir,
+            devices=self.devices,
+            layout=self.layout,
+            save_seconds=self.save_seconds,
+            out=self.out,
+            **fields,
+        )
