@@ -10,6 +10,7 @@ from ltjax import config, data, models, optimizers, population, pruning, tickets
 from ltjax.config import setting
 from ltjax.data import Dataset, Parts
 from ltjax.models import Network
+from ltjax.types import Key, Pixels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,12 @@ class FindTicket:
     half: str = setting("", "a or b: one of two stratified halves of the training split.")
     normalize: str = setting("own", "Mean and sd of the pixels: own, unit, mnist, cifar10, ...")
     augment: str = setting("none", "Augmentation on the device: none, flip, crop, crop_flip.")
+    window: int = setting(
+        0,
+        "Side of the square that networks see: a random one in training, the central one else; "
+        "0: all of the image.",
+        unit="pixels",
+    )
     model: str = setting(
         "lenet-300-100", "Network: lenet-W-W, mlp-W-W..., conv2, conv4, conv6, resnet20, lrn2."
     )
@@ -146,15 +153,17 @@ def dataset(settings: FindTicket, *, shape: tuple[int, int, int] | None = None) 
 def network(
     settings: FindTicket, source: Dataset | Parts, *, head_hidden: tuple[int, ...] = ()
 ) -> Network:
-    """The network for images and classes of `source`."""
-    return models.make(
+    """The network for images and classes of `source`, or for windows of the images."""
+    side = settings.window
+    made = models.make(
         settings.model,
-        input_shape=source.shape,
+        input_shape=(side, side, source.shape[-1]) if side else source.shape,
         classes=source.classes,
         init=settings.init,
         padding=settings.padding,
         head_hidden=head_hidden,
     )
+    return models.central(made, source.shape) if side else made
 
 
 def validation(settings: FindTicket, source: Dataset | Parts) -> int:
@@ -199,7 +208,6 @@ def recipe(
     length = steps(settings.length)
     if length < 1:
         raise ValueError(f"length must be at least one step; got {settings.length}")
-    augment = trees.lookup(data.AUGMENTATIONS, settings.augment, "augmentation")
     return train.Recipe(
         apply=net.apply,
         optimizer=optimizers.make(
@@ -223,11 +231,25 @@ def recipe(
         patience=settings.patience,
         measure=settings.measure,
         keep=settings.keep,
-        augment=None if settings.augment == "none" else augment,
+        augment=_augment(settings),
         frozen=frozen,
         frozen_statistics=frozen_statistics,
         block=250 if has_convolutions(net) else 500,
     )
+
+
+def _augment(settings: FindTicket) -> data.AugmentFn | None:
+    """What happens to the images of a batch: a window is cut, then they are augmented."""
+    augment = trees.lookup(data.AUGMENTATIONS, settings.augment, "augmentation")
+    if not settings.window:
+        return None if settings.augment == "none" else augment
+    size = (settings.window, settings.window)
+
+    def cut(key: Key, images: Pixels) -> Pixels:
+        window_key, augment_key = jax.random.split(key)
+        return augment(augment_key, data.window(window_key, images, size=size))
+
+    return cut
 
 
 def rewind_step(settings: FindTicket, examples: int) -> int:

@@ -82,7 +82,7 @@ class Recipe:
         before `snapshot`; 0 never stops.
       measure: `accuracy` or `loss`, which validation result is compared.
       keep: `last` or `best`, which variables are theta_S.
-      augment: (key, uint8 images) -> uint8 images, or None.
+      augment: (key, uint8 images) -> uint8 images that `apply` takes, or None.
       frozen: names of the parameters that stay as they are.
       frozen_statistics: run in evaluation mode, so that running statistics are used, not moved.
       block: images evaluated at once.

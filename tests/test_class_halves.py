@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -142,6 +143,7 @@ def test_own_halves_serve_both_tables():
         ({"densities": ""}, "densities fall"),
         ({"splits": 1}, "at least 2"),
         ({"extra_splits": 3}, "lies in 2..2"),
+        ({"size": 0, "random_crop": True}, "random_crop needs the size"),
     ],
 )
 def test_settings_that_make_no_row_are_refused(wrong, message):
@@ -164,6 +166,25 @@ def test_what_no_half_and_no_layer_could_be_is_refused_before_anything_is_made(
     with pytest.raises(ValueError, match=message):
         driver.train(PAPER, settings, rows, PAPER.lab(settings))
     assert not (tmp_path / "runs").exists()
+
+
+def test_random_crops_train_on_windows_and_test_on_the_centre():
+    cropped = dataclasses.replace(TINY, size=6, random_crop=True)
+    name = Trainings(TINY).source(TICKET).task
+    task = PAPER.lab(cropped).task(name)
+    central = PAPER.lab(dataclasses.replace(TINY, size=6)).task(name)
+    net, inner = (t.network("lrn-tiny", TINY.init) for t in (task, central))
+    assert net.shapes() == inner.shapes()
+    variables = net.init(jax.random.key(0))
+    images = task.dataset.test.images[:3]
+    np.testing.assert_array_equal(
+        net.apply(variables, images, train=False)[0],
+        inner.apply(variables, central.dataset.test.images[:3], train=False)[0],
+    )
+    augment = task.recipe(net).augment
+    assert augment is not None
+    assert augment(jax.random.key(0), images).shape == (3, 6, 6, 1)
+    assert central.recipe(inner).augment is None
 
 
 def test_every_arm_has_a_record_of_each_split_and_density(whole):

@@ -369,6 +369,20 @@ def test_crop_is_a_window_of_the_padded_image_and_every_place_occurs(key):
     assert abs(np.corrcoef(corners.T)[0, 1]) < 0.13  # The axes are drawn apart.
 
 
+def test_a_window_is_a_part_of_the_image_and_every_place_occurs(key):
+    x = images(300)
+    y = np.asarray(jax.jit(functools.partial(data.window, size=(10, 9)))(key, x))
+    assert y.shape == (300, 10, 9, 3)
+    places = [(i, j) for i in range(3) for j in range(2)]
+    found = [
+        [p for p in places if (image[p[0] : p[0] + 10, p[1] : p[1] + 9] == part).all()]
+        for image, part in zip(x, y, strict=True)
+    ]
+    assert all(len(f) == 1 for f in found)
+    counts = [sum(f == [p] for f in found) for p in places]
+    assert min(counts) > 50 - 4 * np.sqrt(300 / 6)
+
+
 def test_crop_flip_does_both_and_apart(key):
     x = images(300, channels=1)
     y = np.asarray(jax.jit(data.AUGMENTATIONS["crop_flip"])(key, x))

@@ -188,6 +188,8 @@ BAD = [
     ({"optimizer": "adan"}, "did you mean adam"),
     ({"schedule": "cosin"}, "did you mean cosine"),
     ({"augment": "flips"}, "did you mean flip"),
+    ({"window": 9}, r"window of \[9, 9, 1\] does not fit in images of \[8, 8, 1\]"),
+    ({"window": -1}, "each at least 1"),
     ({"normalize": "cifar"}, "did you mean cifar10"),
     ({"init": "glorot"}, "did you mean glorot"),
     ({"rate": 1.0}, r"in \[0, 1\); got 1.0"),

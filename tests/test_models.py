@@ -413,6 +413,24 @@ def test_own_modules_that_are_no_networks_are_refused(module, settings, message)
     assert "\n" not in str(caught.value)
 
 
+def test_a_central_network_sees_the_centre_and_takes_windows_as_they_are(key):
+    inner = models.make("lrn-tiny", input_shape=(8, 6, 3), classes=4)
+    outer = models.central(inner, (12, 9, 3))
+    assert outer.input_shape == (12, 9, 3)
+    variables = outer.init(key)
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, inner.init(key))
+    images = jax.random.normal(key, (5, 12, 9, 3))
+    seen, _ = outer.apply(variables, images, train=False)
+    wanted, _ = inner.apply(variables, images[:, 2:10, 1:7], train=False)
+    np.testing.assert_array_equal(seen, wanted)
+    cut, _ = outer.apply(variables, images[:, 2:10, 1:7], train=True)
+    np.testing.assert_array_equal(cut, wanted)
+    with pytest.raises(
+        ValueError, match=r"window of \[8, 6, 3\] does not fit in images of \[8, 5, 3\]"
+    ):
+        models.central(inner, (8, 5, 3))
+
+
 def test_making_a_network_computes_nothing(monkeypatch):
     monkeypatch.setattr(jax.lax, "conv_general_dilated", _Concrete(jax.lax.conv_general_dilated))
     network = models.make("resnet20", input_shape=CIFAR, classes=10)

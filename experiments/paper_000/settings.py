@@ -17,6 +17,9 @@ class ClassHalves(PaperSettings):
     size: int = setting(
         28, "Images are cropped to this size, or padded; 0 leaves them.", unit="pixels"
     )
+    random_crop: bool = setting(
+        False, "Train on random crops, test on the centre (the option of reading 0.1)."
+    )
     padding: str = setting("SAME", "Of the pools; VALID is the other reading (0.2).")
     init: str = setting("he_normal", "Initialization; the paper states none.")
     normalize: str = setting("cifar10", "Mean and sd of the pixels; the paper states none.")
@@ -44,6 +47,8 @@ class ClassHalves(PaperSettings):
 
     def __post_init__(self) -> None:
         """Refuses what no row could be made of."""
+        if self.random_crop and not self.size:
+            raise ValueError("random_crop needs the size of the crops; got size 0; give it")
         if self.splits < 2:
             raise ValueError(
                 f"splits is at least 2, for there are pairs to test; got {self.splits}"
@@ -93,9 +98,9 @@ class ClassHalves(PaperSettings):
 PRESETS = {
     "paper": {},
     "quick": {
-        "length": "120it",
-        "evaluate_every": "60it",
-        "rewind": "60it",
+        "length": "80it",
+        "evaluate_every": "40it",
+        "rewind": "40it",
         "same_splits": True,
         "share_dense": True,
         "extra_splits": 2,

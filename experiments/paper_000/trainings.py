@@ -39,6 +39,7 @@ def base_settings(settings: ClassHalves) -> FindTicket:
         evaluate_every=settings.evaluate_every,
         validation=settings.validation,
         rewind=settings.rewind,
+        window=settings.size if settings.random_crop else 0,
     )
 
 
@@ -49,7 +50,8 @@ def make_lab(settings: ClassHalves) -> Lab:
     @functools.cache
     def whole() -> Dataset:
         channels = settings_.dataset(base).shape[-1]
-        shape = (settings.size, settings.size, channels) if settings.size else None
+        cut = settings.size and not settings.random_crop
+        shape = (settings.size, settings.size, channels) if cut else None
         return settings_.dataset(base, shape=shape)
 
     @functools.cache

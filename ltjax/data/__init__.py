@@ -5,7 +5,7 @@ compiled step.
 """
 
 from ltjax.data.adapt import NORMALIZATIONS, adapt, normalize
-from ltjax.data.augment import AUGMENTATIONS, AugmentFn
+from ltjax.data.augment import AUGMENTATIONS, AugmentFn, window
 from ltjax.data.dataset import Dataset, Split, make, statistics
 from ltjax.data.order import shuffled, validation_rows
 from ltjax.data.parts import Parts, class_parts
@@ -43,4 +43,5 @@ __all__ = [
     "statistics",
     "take_classes",
     "validation_rows",
+    "window",
 ]

@@ -34,13 +34,25 @@ def crop(key: Key, images: Pixels) -> Pixels:
     The crop of He et al. (2016, section 4.2, https://arxiv.org/abs/1512.03385): a window of the
     padded image, each of its (2 BORDER + 1)**2 places as likely as any other.
     """
-    corners = jax.random.randint(key, (images.shape[0], 2), 0, 2 * BORDER + 1)
     padded = jnp.pad(images, ((0, 0), (BORDER, BORDER), (BORDER, BORDER), (0, 0)))
+    return window(key, padded, size=images.shape[1:3])
 
-    def window(image: jax.Array, corner: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), images.shape[1:])
 
-    return jax.vmap(window)(padded, corners)
+def window(key: Key, images: Pixels, *, size: tuple[int, int]) -> Pixels:
+    """A part of each image, every place as likely as any other.
+
+    Args:
+      key: of the places.
+      images: uint8 [n, height, width, channels].
+      size: height and width of the parts, at most those of the images.
+    """
+    room = jnp.array(images.shape[1:3]) - jnp.array(size)
+    corners = jax.random.randint(key, (images.shape[0], 2), 0, room + 1)
+
+    def cut(image: jax.Array, corner: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (*corner, 0), (*size, image.shape[-1]))
+
+    return jax.vmap(cut)(images, corners)
 
 
 def crop_flip(key: Key, images: Pixels) -> Pixels:

@@ -129,6 +129,35 @@ def sigmoid(network: Network) -> Network:
     return network._replace(apply=apply, classes=2)
 
 
+def central(network: Network, input_shape: tuple[int, int, int]) -> Network:
+    """A network that sees the centre of images of another shape.
+
+    Images as the network itself takes them, as a random window cuts them in training, are taken
+    too.
+
+    Args:
+      network: for images no larger.
+      input_shape: height, width and channels of the images.
+
+    Raises:
+      ValueError: where the network does not fit into such images.
+    """
+    seen, shape = network.input_shape, _image_shape(input_shape)
+    if shape[2] != seen[2] or any(a > b for a, b in zip(seen, shape, strict=True)):
+        raise ValueError(
+            f"a window of {list(seen)} does not fit in images of {list(shape)}; take a smaller one"
+        )
+
+    def apply(variables: Variables, images: Images, *, train: bool) -> tuple[Logits, Stats]:
+        top, left = (
+            (size - kept) // 2 for size, kept in zip(images.shape[1:3], seen, strict=False)
+        )
+        images = images[:, top : top + seen[0], left : left + seen[1]]
+        return network.apply(variables, images, train=train)
+
+    return network._replace(apply=apply, input_shape=shape)
+
+
 def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"input_shape is (height, width, channels), each at least 1; got {shape}")
