@@ -35,7 +35,8 @@ def crop(key: Key, images: Pixels) -> Pixels:
     padded image, each of its (2 BORDER + 1)**2 places as likely as any other.
     """
     padded = jnp.pad(images, ((0, 0), (BORDER, BORDER), (BORDER, BORDER), (0, 0)))
-    return window(key, padded, size=images.shape[1:3])
+    _, height, width, _ = images.shape
+    return window(key, padded, size=(height, width))
 
 
 def window(key: Key, images: Pixels, *, size: tuple[int, int]) -> Pixels:
