@@ -234,7 +234,7 @@ def recipe(
         augment=_augment(settings),
         frozen=frozen,
         frozen_statistics=frozen_statistics,
-        block=250 if has_convolutions(net) else 500,
+        block=100 if has_convolutions(net) else 500,
     )
 
 

@@ -2,8 +2,9 @@
 
 XLA's CPU backend computes a convolution well where its dimensions are in canonical order
 (NHWC, HWIO, NHWC), and the gradients that automatic differentiation writes badly: inside a
-`lax.scan` they are 70 to 90 times slower than outside. The formulation `own` has the same
-forward pass and writes both gradients with canonical operations.
+`lax.scan` they are 70 to 90 times slower than outside. The formulation `own` writes both
+gradients with canonical operations, and pads what has no padding, which XLA computes at two
+fifths of the speed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -110,11 +111,18 @@ def _own(x: Array, kernel: Array, strides: Pair, pads: Pads) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _with_own_gradient(x: Array, kernel: Array, strides: Pair, pads: Pads) -> Array:
-    return _xla(x, kernel, strides, pads)
+    return _forward(x, kernel, strides, pads)
 
 
 def _own_forward(x: Array, kernel: Array, strides: Pair, pads: Pads) -> tuple[Array, Any]:
-    return _xla(x, kernel, strides, pads), (x, kernel)
+    return _forward(x, kernel, strides, pads), (x, kernel)
+
+
+def _forward(x: Array, kernel: Array, strides: Pair, pads: Pads) -> Array:
+    if pads != ((0, 0), (0, 0)) or kernel.shape[:2] == (1, 1):
+        return _xla(x, kernel, strides, pads)
+    rows = (x.shape[1] - kernel.shape[0]) // strides[0] + 1
+    return _xla(x, kernel, strides, ((0, 1), (0, 0)))[:, :rows]
 
 
 def _own_backward(strides: Pair, pads: Pads, kept: Any, grad: Array) -> tuple[Array, Array]:
