@@ -51,14 +51,24 @@ def random(params: Params, probe: Probe) -> Scores:
     )
 
 
-def snip_signed(params: Params, probe: Probe) -> Scores:
-    """W * dL/dw with its sign, as paper 002 prints it (reading 2.3)."""
-    return jax.tree.map(jnp.multiply, params, jax.grad(probe.loss)(params))
-
-
 def snip(params: Params, probe: Probe) -> Scores:
     """|w * dL/dw| (Lee et al., 2019, https://arxiv.org/abs/1810.02340)."""
-    return jax.tree.map(jnp.abs, snip_signed(params, probe))
+    return jax.tree.map(jnp.abs, _sensitivity(params, probe))
+
+
+def snip_signed(params: Params, probe: Probe) -> Scores:
+    """G / sum(g) with g = w * dL/dw, as paper 002 prints it (section 4; reading 2.3).
+
+    No absolute values, so a batch with a negative sum turns the order around. The sum is over all
+    parameters; biases that start at zero add nothing.
+    """
+    signed = _sensitivity(params, probe)
+    total = sum(leaf.sum() for leaf in jax.tree.leaves(signed))
+    return jax.tree.map(lambda leaf: leaf / total, signed)
+
+
+def _sensitivity(params: Params, probe: Probe) -> Params:
+    return jax.tree.map(jnp.multiply, params, jax.grad(probe.loss)(params))
 
 
 def grasp(params: Params, probe: Probe) -> Scores:

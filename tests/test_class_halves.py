@@ -1,6 +1,7 @@
 """Paper 000 at a tiny length: splits, tables, and one program for all halves."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ from experiments.paper_000.trainings import Trainings
 from experiments.reproduce import driver, page
 from experiments.reproduce.rows import NOT_COMPARABLE, Absent
 from ltjax import arms, data, paired
+from tests import fakes
 
 TINY = ClassHalves(
     data="digits",
@@ -212,17 +214,25 @@ def row(density, losses):
     return Row(density, sparse, dense, paired.compare(dense, sparse))
 
 
-def test_the_turning_density_is_the_largest_where_the_initial_value_helps():
-    found = [
-        row(0.75, [0.01, -0.01, 0.02, -0.02]),
-        row(0.5, [0.03, 0.031, 0.029, 0.03]),
-        row(0.1, [0.05, 0.051, 0.049, 0.05]),
-    ]
-    assert "from 50 % density on" in more_rows.turning(found)
-    assert "at 50 %, 10 %" in more_rows.turning(found)
-    assert "at no density" in more_rows.turning(found[:1])
-    worse = [row(0.5, [-0.03, -0.031, -0.029, -0.03])]
-    assert "at no density" in more_rows.turning(worse)
+NONE = [0.01, -0.01, 0.02, -0.02, 0.0]
+MORE, LESS = [0.03, 0.031, 0.029, 0.03, 0.032], [-0.03, -0.031, -0.029, -0.03, -0.032]
+
+
+@pytest.mark.parametrize(
+    ("losses", "says"),
+    [
+        ((NONE, MORE, MORE), "from 50 % density on.* at 50 %, 10 %$"),
+        ((MORE, NONE, MORE), "from 10 % density on.* at 75 %, 10 %$"),
+        ((MORE, MORE, NONE), "at 75 %, 50 %, but not at the smallest density$"),
+        ((NONE, NONE, NONE), "at no density .*Holm\\)$"),
+        ((NONE, LESS, MORE), "from 10 % density on.*; at 50 % redrawn values are better$"),
+        ((LESS, LESS, LESS), "at no density .*at 75 %, 50 %, 10 % redrawn values are better$"),
+        ((MORE, MORE[:2], MORE), "fewer than 5 splits cannot tell$"),
+    ],
+)
+def test_the_initial_value_matters_from_where_it_helps_at_every_smaller_density(losses, says):
+    found = [row(d, values) for d, values in zip((0.75, 0.5, 0.1), losses, strict=True)]
+    assert re.search(says, more_rows.turning(found))
 
 
 def test_the_published_tables_judge_our_pairs(whole, monkeypatch):
@@ -253,6 +263,87 @@ def test_the_published_tables_judge_our_pairs(whole, monkeypatch):
     del table[3]
     missing = claims["000-0025"].ours(results), claims["000-0032"].ours(results)
     assert missing == (pairs.NOT_RUN, pairs.NOT_RUN)
+
+
+def test_the_two_tables_are_compared_on_the_same_splits_only(monkeypatch):
+    tables = {
+        TICKET: [row(d, NONE) for d in (0.75, 0.5, 0.25, 0.1)],
+        REDRAWN: [*(row(d, NONE) for d in (0.75, 0.5, 0.25)), row(0.1, MORE)],
+    }
+    monkeypatch.setattr(pairs, "table_rows", lambda results, t, series, table: tables[table])
+
+    def holds(**settings):
+        settings = ClassHalves(splits=5, extra_splits=5, **settings)
+        claims = {c.published: c for r in PAPER.experiments(settings) for c in r.claims}
+        found = [claims[name].ours(fakes.Results()) for name in ("000-0029", "000-0030")]
+        return [each.reason if isinstance(each, Absent) else each.holds for each in found]
+
+    assert all("reading 0.11" in each for each in holds())
+    assert holds(same_splits=True) == [False, True]  # 3 points apart at 10 %, and growing.
+    tables[REDRAWN][3] = row(0.1, NONE)
+    assert holds(same_splits=True) == [True, False]
+    tables[REDRAWN][3] = row(0.1, [0.01, 0.012, 0.009, 0.01, 0.011])
+    tables[TICKET][0] = row(0.75, [0.1, -0.1, 0.08, -0.08, 0.0])  # Growth is noise.
+    assert holds(same_splits=True) == [True, False]
+
+
+def test_tickets_are_slower_where_more_pairs_are_later_than_earlier():
+    settings = ClassHalves(splits=2, extra_splits=2, share_dense=True)
+    t = Trainings(settings)
+    claim = next(
+        c for r in PAPER.experiments(settings) for c in r.claims if c.published == "000-0028"
+    )
+
+    def holds(reached, end=0.8):
+        results = fakes.Results()
+        dense = {0: 0.2, 5: 0.4, 10: 0.8, 15: 0.8}
+        results.search(t.dense(TICKET, 1), lambda level, i: {"accuracy": 0.8, "curve": dense})
+        curve = {step: end if step >= reached else 0.2 for step in dense}
+        results.at_start(t.ticket, lambda level, i: {"accuracy": end, "curve": curve})
+        return claim.ours(results).holds
+
+    assert holds(15)
+    assert not holds(10)  # Never later.
+    assert not holds(5)
+    assert not holds(15, end=0.7)
+
+
+def test_pruned_biases_change_nothing_unless_some_density_differs():
+    settings = ClassHalves(splits=5, extra_splits=5)
+    t = Trainings(settings)
+    claim = next(
+        c for r in PAPER.experiments(settings) for c in r.claims if c.published == "000-0031"
+    )
+
+    def holds(losses):
+        results = fakes.Results()
+        results.at_start(t.arm("theta_0"), lambda level, i: {"accuracy": 0.7 + 0.01 * i})
+        results.at_start(
+            t.with_biases,
+            lambda level, i: {"accuracy": 0.7 + 0.01 * i - (losses[i] if level == 2 else 0.0)},
+        )
+        return claim.ours(results).holds
+
+    assert holds(NONE)
+    assert not holds(MORE)
+
+
+def test_biases_may_be_pruned_in_both_tables():
+    settings = dataclasses.replace(TINY, prune_biases=True)
+    t = Trainings(settings)
+    assert t.ticket.search.biases
+    assert t.redrawn.search.biases
+    assert t.ticket.piece != Trainings(TINY).ticket.piece
+    rows = {row.id for row in PAPER.experiments(settings)}
+    assert set(IDS) - rows == {"000-S3"}
+
+
+def test_own_halves_are_trained_once_for_both_tables():
+    halves = dataclasses.replace(TINY, halves="0-4/5-9;0,2,4,6,8/1,3,5,7,9")
+    t = Trainings(halves)
+    assert t.source(TICKET) == t.source(REDRAWN)
+    assert t.dense(TICKET, 1) == t.dense(REDRAWN, 1)
+    assert Trainings(TINY).source(TICKET) != Trainings(TINY).source(REDRAWN)
 
 
 def test_too_few_pairs_show_no_absence_of_a_difference(whole, monkeypatch):

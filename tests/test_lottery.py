@@ -561,3 +561,33 @@ def test_snip_keeps_the_total_of_a_given_mask(levels):
         (found,) = lottery.at_start(levels[0], DATA, HOW, key=KEY, plan=matched, score="snip")
         kept = [masks.count(population.member(found.mask, i), PLAN.prunable) for i in (0, 1)]
         assert [k.kept for k in kept] == [PLAN.kept(2)] * 2
+
+
+def at_start(levels, **settings):
+    settings = {"key": KEY, "plan": PLAN, "score": "snip"} | settings
+    return list(lottery.at_start(levels[0], DATA, HOW, **settings))
+
+
+def test_cuts_from_level_to_level_nest_and_begin_with_the_dense_network(levels):
+    first, second = at_start(levels, cuts=0)
+    for i in (0, 1):
+        masks_ = [leaves(population.member(level.mask, i)) for level in (first, second)]
+        assert all((a | ~b).all() for a, b in zip(*map(dict.values, masks_), strict=True))
+        kept = [masks.count(population.member(x.mask, i), PLAN.prunable) for x in (first, second)]
+        assert [k.kept for k in kept] == [PLAN.kept(1), PLAN.kept(2)]
+    (alone,) = at_start(levels, cuts=0, numbers=[2])
+    assert_trees_equal(alone.mask, second.mask)
+    # The second cut sees the first one's mask: from the dense network it would be another.
+    (at_once,) = at_start(levels, cuts=1, numbers=[2])
+    assert trees_differ(at_once.mask, second.mask)
+
+
+def test_a_new_batch_rates_each_cut_unless_one_is_asked_for(levels):
+    def batches(**settings):
+        return at_start(levels, cuts=2, numbers=[2], score="random", **settings)[0].mask
+
+    # Random scores differ with the key alone: with one key for both cuts the weights that the
+    # second cut takes are the next lowest of the first, so two cuts are one.
+    once = at_start(levels, cuts=1, numbers=[2], score="random", same_batch=True)[0].mask
+    assert_trees_equal(batches(same_batch=True), once)
+    assert trees_differ(batches(), once)

@@ -5,11 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from experiments.paper_002 import rounds
 from experiments.paper_002.rows import PAPER
 from experiments.paper_002.settings import MultipleTickets
 from experiments.paper_002.trainings import Trainings
 from experiments.reproduce import driver, page
-from experiments.reproduce.rows import NOT_COMPARABLE, Absent
+from experiments.reproduce.rows import AGREES, DIFFERS, NOT_COMPARABLE, Absent, judge
+from ltjax import models, published
+from tests import fakes
 
 TINY = MultipleTickets(
     fc_data="digits",
@@ -46,7 +49,7 @@ def test_every_experiment_runs_and_is_reported(whole, name):
             assert run.piece_done(piece)
     _, results = driver.read(run.path)
     section = next(s for s in page.chapter(PAPER, results).sections if s.row.id == name)
-    assert section.figures or name.startswith("002-T")
+    assert section.figures or name.startswith(("002-T", "002-S"))
     assert len(section.verdicts) == len(row.claims)
     for verdict in section.verdicts:  # Of digits nothing was published.
         assert verdict.verdict == NOT_COMPARABLE
@@ -85,3 +88,194 @@ def test_a_flip_begins_with_what_its_ticket_left_and_snip_keeps_its_total(whole)
         for number in other.numbers:
             kept = run.read_piece(t.lth.level(number))[0].kept
             assert other.records(results, number)[0].kept == kept
+
+
+# The rules, on made-up trainings of the paper's own settings.
+
+PAPERS = MultipleTickets()
+FC, CONV = (Trainings(PAPERS, task) for task in ("fc", "conv"))
+CLAIMS = {c.published: c for row in PAPER.experiments(PAPERS) for c in row.claims}
+
+
+def verdict(name, results):
+    return judge(CLAIMS[name], published.entry(name), results).verdict
+
+
+class Lab:
+    """The networks of the paper without its data."""
+
+    def task(self, name):
+        shape = {"fc": (28, 28, 1), "conv": (32, 32, 3)}[name]
+        padding = {"fc": "", "conv": PAPERS.padding}[name]
+
+        class Task:
+            def network(self, model, init):
+                return models.make(model, input_shape=shape, classes=10, init=init, padding=padding)
+
+        return Task()
+
+
+@pytest.mark.parametrize(("table", "t"), [("Table 6", FC), ("Table 7", CONV)])
+def test_the_searches_of_the_paper_keep_what_it_prints(table, t):
+    plan = t.lth.plan(Lab())
+    printed = {
+        e.setting["lth_iteration"]: e.value
+        for e in published.entries("002")
+        if e.table_or_figure == table and e.metric == "kept"
+    }
+    assert sorted(printed) == list(range(1, 11))
+    for number, kept in printed.items():
+        assert abs(plan.kept(number) - kept) <= 0.5  # One is a mean.
+        assert t.snip.plan(Lab()).kept(number) == plan.kept(number)
+        assert t.iterative_snip.plan(Lab()).counts[number] == plan.counts[number]
+
+
+def test_flips_start_after_rounds_7_and_8_and_have_nine_more():
+    assert [(f.flip, f.levels) for f in FC.flips] == [(7, 9), (8, 9)]
+    results = fakes.Results()
+    results.search(FC.flips[0], lambda level, i: {"best_step": 1000 * (level + 1)})
+    found = rounds.rounds(results, FC.flips[0])
+    assert [(each.number, each.mean(rounds.best_step)) for each in found] == [
+        (n, 1000 * n) for n in range(1, 11)
+    ]
+
+
+def test_iterations_are_compared_round_by_round():
+    results = fakes.Results()
+    results.search(FC.lth, lambda level, i: {"best_step": 3000 if level == 1 else 100_000})
+    first = next(
+        e.id
+        for e in published.entries("002")
+        if e.table_or_figure == "Table 2"
+        and (e.setting["method"], e.setting["prune_iteration"]) == ("LTH", 1)
+    )
+    assert verdict(first, results) == AGREES
+    results.search(FC.lth, lambda level, i: {"best_step": 100_000 if level == 1 else 3000})
+    assert verdict(first, results) == DIFFERS
+
+
+@pytest.mark.parametrize(
+    "name", ["002-0068", "002-0069", "002-0078", "002-0087", "002-0114", "002-0184"]
+)
+def test_misprints_are_marked_and_not_compared(name):
+    found = CLAIMS[name].ours(fakes.Results())
+    assert isinstance(found, Absent)
+    assert "reading" in found.reason
+
+
+def both(results, lth, snip):
+    for t in (FC, CONV):
+        results.search(t.lth, lth)
+        results.at_start(t.snip, snip)
+
+
+def test_snip_lags_where_lth_is_further_ahead_at_the_last_round():
+    results = fakes.Results()
+    for worse, agrees in ((0.03, AGREES), (0.005, DIFFERS), (-0.01, DIFFERS)):
+        both(
+            results,
+            lambda level, i: {"accuracy": 0.9},
+            lambda level, i, worse=worse: {"accuracy": 0.9 - (worse if level == 10 else 0.01)},
+        )
+        assert verdict("002-0187", results) == agrees
+    results.pieces.pop(CONV.snip.piece)
+    assert verdict("002-0187", results) == NOT_COMPARABLE
+
+
+def test_lth_is_faster_and_snip_needs_twice_the_iterations_of_round_1():
+    results = fakes.Results()
+    both(results, lambda level, i: {"best_step": 1000}, lambda level, i: {"best_step": 1500})
+    assert (verdict("002-0189", results), verdict("002-0188", results)) == (AGREES, DIFFERS)
+    both(results, lambda level, i: {"best_step": 1000}, lambda level, i: {"best_step": 2000})
+    assert verdict("002-0188", results) == AGREES
+    both(results, lambda level, i: {"best_step": 2000}, lambda level, i: {"best_step": 1500})
+    assert verdict("002-0189", results) == DIFFERS
+
+
+def fill_masks(results, shared):
+    """Masks of LTH and SNIP that share `shared[n]` of ten weights after round n + 1."""
+    for t in (FC, CONV):
+        results.search(t.lth, lambda level, i: {})
+        for number, count in enumerate(shared, 1):
+            lth = np.arange(20) < 10
+            snip = (np.arange(20) >= 10 - count) & (np.arange(20) < 20 - count)
+            results.masks(t.lth.level(number), [lth] * t.lth.replicates)
+            results.masks(t.snip.mask(number), [snip] * t.lth.replicates)
+
+
+def test_overlap_falls_with_every_round_on_both_networks():
+    results = fakes.Results()
+    fill_masks(results, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1])
+    assert verdict("002-0190", results) == AGREES
+    fill_masks(results, [10, 9, 8, 7, 6, 5, 4, 3, 3, 1])
+    assert verdict("002-0190", results) == DIFFERS
+
+
+def test_the_tables_of_overlap_have_difference_and_chance_by_layer_and_in_all():
+    results = fakes.Results()
+    fill_masks(results, [7] * 10)
+    row = next(r for r in PAPER.experiments(PAPERS) if r.id == "002-T6")
+    whole, by_layer = row.tables(results)
+    assert len(whole.body) == len(by_layer.body) == 10
+    # 10 of 20 in both: chance 5, its sd sqrt(10*10*10*10/(20*20*19)), of the mean of two seeds.
+    half = 1.96 * np.sqrt(10**4 / (400 * 19)) / np.sqrt(2)
+    cells = ["10", "10", "7", "3", f"5 ({5 - half:,.0f} to {5 + half:,.0f})", "1.400"]
+    assert whole.body[0] == ["1", *cells]
+    assert by_layer.body[0] == ["1", "dense_0/kernel", *cells]
+
+
+@pytest.mark.parametrize(("t", "name", "gap"), [(FC, "002-0185", 0.0), (CONV, "002-0186", -0.05)])
+def test_flips_are_judged_by_accuracy_and_iterations(t, name, gap):
+    def flip(gap, times):
+        results = fakes.Results()
+        results.search(t.lth, lambda level, i: {"best_step": 1000})
+        for series in t.flips:
+            results.search(
+                series, lambda level, i: {"accuracy": 0.9 + gap, "best_step": 1000 * times}
+            )
+        return verdict(name, results)
+
+    assert flip(gap, 2) == AGREES
+    assert flip(gap, 1) == DIFFERS
+    assert flip(-0.05 - gap, 2) == DIFFERS
+
+
+def test_gaps_are_taken_seed_by_seed_where_both_still_train():
+    first = rounds.Round(1, tuple(
+        fakes.record(replicate=i, curve=curve)
+        for i, curve in enumerate([{0: 0.1, 5: 0.5}, {0: 0.1, 5: 0.7, 10: 0.9}])
+    ))  # fmt: skip
+    second = rounds.Round(1, tuple(
+        fakes.record(replicate=i, curve=curve)
+        for i, curve in enumerate([{0: 0.1, 5: 0.4, 10: 0.2}, {0: 0.1, 5: 0.5}])
+    ))  # fmt: skip
+    steps, gaps = rounds.gap_curve(first, second, rounds.MEASURES["test accuracy (%)"])
+    assert steps == [0, 5]  # At 10 no seed has both.
+    np.testing.assert_allclose(gaps, [0, 15])
+
+
+def test_iterative_snip_is_judged_at_equal_steps():
+    def judged(loss, curve):
+        results = fakes.Results()
+        plain = dict.fromkeys(range(9), 0.5)
+        results.search(CONV.lth, lambda level, i: {})
+        results.at_start(CONV.snip, lambda level, i: {"curve": plain})
+        # It trains on with an ever lower loss, which must not count.
+        longer = {**curve, 9: 0.5}
+        losses = dict.fromkeys(curve, loss) | {9: 0.001}
+        results.at_start(CONV.iterative_snip, lambda level, i: {"curve": longer, "loss": losses})
+        return verdict("002-0192", results)
+
+    late = {step: 0.45 if step < 7 else 0.6 for step in range(9)}
+    assert judged(0.4, late) == AGREES
+    assert judged(0.6, late) == DIFFERS
+    assert judged(0.4, dict.fromkeys(late, 0.45)) == DIFFERS
+    assert judged(0.4, dict.fromkeys(late, 0.6)) == DIFFERS
+
+
+def test_a_claim_on_both_networks_depends_on_the_settings_of_both():
+    rows = {row.id: row for row in PAPER.experiments(PAPERS)}
+    assert {c.published for c in rows["002-S6"].claims} == {"002-0187", "002-0189", "002-0190"}
+    for field in ("fc_rate", "conv_rate"):
+        assert rows["002-S6"].depends(field)
+    assert not rows["002-T5"].depends("fc_rate")

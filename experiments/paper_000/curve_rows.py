@@ -57,7 +57,7 @@ def _curves(t: Trainings, table: str, entry: str) -> Experiment:
         if len(lines) < 2:
             return {}
         caption = f"Test accuracy on {targets}, with {what} of networks trained on {sources}"
-        return {caption: figures.plain_curves(lines, ylabel="test accuracy (%)")}
+        return {caption: figures.plain_curves({"test accuracy (%)": lines})}
 
     return Experiment(
         id=f"000-{e.table_or_figure.replace('Fig. ', 'F')}",

@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.paper_000.pairs import Row
 from experiments.reproduce.figures import COLORS, new
+from ltjax.results import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,6 +49,31 @@ def differences(
     axes.set_xlabel("kept in each layer")
     axes.set_ylabel(label)
     figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def every_split(splits: Mapping[int, Mapping[str, Record]]) -> "Figure":
+    """Learning curves, a panel a split.
+
+    Args:
+      splits: by number of the split from 0, by name of the line: its training.
+    """
+    columns = min(5, len(splits))
+    rows = -(-len(splits) // columns)
+    figure = new(2.3 * columns + 0.6, 2.0 * rows + 0.6)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes, (number, lines) in zip(grid, splits.items(), strict=False):
+        for i, (name, record) in enumerate(lines.items()):
+            color = "#111111" if name == "dense" else COLORS[(i - 1) % len(COLORS)]
+            axes.plot(record.steps, [100 * a for a in record.test_accuracy], label=name,
+                      color=color, linewidth=1.2)  # fmt: skip
+        axes.set_title(f"split {number + 1}", loc="left", fontsize=9)
+        axes.locator_params(axis="x", nbins=4)
+    for axes in grid[len(splits) :]:
+        axes.remove()
+    figure.supxlabel("step", fontsize=9)
+    figure.supylabel("test accuracy (%)", fontsize=9)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
 
 

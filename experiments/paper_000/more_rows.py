@@ -25,8 +25,9 @@ _SIGNIFICANT = 0.05
 
 
 def experiments(t: Trainings) -> tuple[Experiment, ...]:
-    """X1, X2, X3 and S3."""
-    return (_starts(t), _back(t), _iterative(t), _biases(t))
+    """X1, X2, X3 and S3; the last has nothing to compare where all tickets' biases are pruned."""
+    rows = (_starts(t), _back(t), _iterative(t))
+    return rows if t.settings.prune_biases else (*rows, _biases(t))
 
 
 def _dense(t: Trainings, count: int, half: str | None = None) -> list[Search]:
@@ -71,23 +72,37 @@ def against(results: Results, t: Trainings, first: Retrain, second: Retrain) -> 
 
 
 def turning(found: Sequence[Row]) -> str:
-    """The paper's open question: from which density on the initial values matter."""
-    corrected = pairs.corrected(found)
-    known = [
-        row
-        for row, p in zip(found, corrected, strict=True)
-        if not math.isnan(p) and p < _SIGNIFICANT and row.test and row.test.difference > 0
-    ]
+    """The paper's open question: from which density on the initial values matter.
+
+    That is the largest density from which down to the smallest theta_0 is better everywhere.
+    """
     if not found:
         return "not trained in this run"
-    if not known:
-        return "at no density is theta_0 better than redrawn values with p < 0.05 (Holm)"
-    largest = max(row.density for row in known)
-    where = ", ".join(f"{100 * row.density:g} %" for row in known)
-    return (
-        f"the initial value matters from {100 * largest:g} % density on: theta_0 is better than "
-        f"redrawn values with p < 0.05 (Holm) at {where}"
-    )
+    if any(row.test is None or row.test.n < pairs.FEWEST for row in found):
+        return f"fewer than {pairs.FEWEST} splits cannot tell"
+    better, worse, tail = [], [], []
+    for row, p in zip(found, pairs.corrected(found), strict=True):
+        known = p < _SIGNIFICANT  # False for NaN.
+        ahead = known and row.test is not None and row.test.difference > 0
+        (better if ahead else worse if known else []).append(row.density)
+        tail = [*tail, row.density] if ahead else []
+    if tail:
+        text = (
+            f"the initial value matters from {_percent(tail[:1])} density on: theta_0 is better "
+            f"than redrawn values with p < 0.05 (Holm) at {_percent(better)}"
+        )
+    elif better:
+        text = (
+            f"theta_0 is better than redrawn values with p < 0.05 (Holm) at {_percent(better)}, "
+            "but not at the smallest density"
+        )
+    else:
+        text = "at no density is theta_0 better than redrawn values with p < 0.05 (Holm)"
+    return f"{text}; at {_percent(worse)} redrawn values are better" if worse else text
+
+
+def _percent(densities: Sequence[float]) -> str:
+    return ", ".join(f"{100 * d:g} %" for d in densities)
 
 
 def _starts(t: Trainings) -> Experiment:
@@ -196,7 +211,7 @@ def _biases(t: Trainings) -> Experiment:
         corrected = pairs.corrected(rows)
         if len(rows) < len(t.settings.one_shot) or any(map(math.isnan, corrected)):
             return NOT_RUN
-        if len(rows[0].sparse) < 5:
+        if len(rows[0].sparse) < pairs.FEWEST:
             return pairs.TOO_FEW
         text = "; ".join(
             f"{100 * row.density:g} %: {100 * row.test.difference:+.2f} points"

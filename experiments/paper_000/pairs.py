@@ -14,6 +14,7 @@ from ltjax.paired import Paired
 from ltjax.results import Record
 
 NOT_RUN = Absent("not trained in this run")
+FEWEST = 5
 TOO_FEW = Absent("fewer than five pairs cannot show that nothing differs")
 
 

@@ -39,6 +39,9 @@ class ClassHalves(PaperSettings):
     )
     named_splits: bool = setting(True, "The splits of the figures come first (CIFAR-10 only).")
     same_splits: bool = setting(False, "Table III on the splits of Table II.")
+    prune_biases: bool = setting(
+        False, "Biases are pruned too, in both tables (S3 compares the two)."
+    )
     share_dense: bool = setting(
         False, "One dense network a split instead of one for each density (reading 0.10)."
     )
@@ -88,6 +91,11 @@ class ClassHalves(PaperSettings):
                 raise ValueError(f"the split {text!r} is given twice; give each once")
             made.append((parts[0], parts[1]))
         return made
+
+    @property
+    def one_set(self) -> bool:
+        """Whether both tables have the same splits, so that they may be compared."""
+        return self.same_splits or bool(self.halves)
 
     @property
     def one_shot(self) -> tuple[float, ...]:

@@ -107,7 +107,7 @@ def all_halves(
 
 def task_name(settings: ClassHalves, table: str, count: int, which: str) -> str:
     """Name of the task of one half of some splits; equal ones have one name."""
-    table = TICKET if settings.same_splits else table
+    table = TICKET if settings.one_set else table
     number = "" if count == settings.splits else f"{count}"
     return f"{table}{number}_{which}"
 
@@ -115,11 +115,11 @@ def task_name(settings: ClassHalves, table: str, count: int, which: str) -> str:
 def facts(settings: ClassHalves, lab: Lab) -> dict[str, Any]:
     """The classes of each half, for the record of a run: output i is the i-th class (0.6)."""
     found = {}
-    for table in (TICKET,) if settings.same_splits else TABLES:
+    for table in (TICKET,) if settings.one_set else TABLES:
         for which in (FIRST, SECOND):
             parts = lab.task(task_name(settings, table, settings.splits, which)).dataset
             assert isinstance(parts, Parts)
-            words = "tables II and III" if settings.same_splits else f"table {table}"
+            words = "tables II and III" if settings.one_set else f"table {table}"
             found[f"{words}, {which} halves"] = [list(classes) for classes in parts.label_maps]
     return found
 

@@ -101,7 +101,7 @@ class Trainings:
             output_rate=_RATE,
             levels=len(densities),
             densities=tuple(densities),
-            biases=biases,
+            biases=biases or s.prune_biases,
             seed=_SEEDS * s.seed,
             replicates=count or s.splits,
         )

@@ -2,36 +2,23 @@
 
 from collections.abc import Callable, Mapping
 import statistics
-from typing import TYPE_CHECKING
 
 from experiments.paper_002 import rounds as r
 from experiments.paper_002.trainings import CONV, FC
 from experiments.reproduce import figures
-from experiments.reproduce.rows import (
-    Near,
-    Table,
-)
+from experiments.reproduce.rows import Near, Table
 from experiments.reproduce.trained import Results
 from ltjax import published
 from ltjax.published import Published
 
-if TYPE_CHECKING:
-    pass
-
-
 NAMES = {FC: "LeNet-300-100", CONV: "Conv2"}
-
 
 STEPS = Near(1000.0, "iterations (two evaluations)")
 
 
-def entries(table: str, model: str | None = None) -> list[Published]:
+def entries(table: str) -> list[Published]:
     """Entries of one table."""
-    return [
-        e
-        for e in published.entries("002")
-        if e.table_or_figure == table and model in (None, e.setting.get("model"))
-    ]
+    return [e for e in published.entries("002") if e.table_or_figure == table]
 
 
 def by_round(caption: str, named: Mapping[str, r.Series]) -> Callable[[Results], dict]:

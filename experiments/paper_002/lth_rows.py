@@ -15,7 +15,7 @@ from experiments.reproduce.rows import (
     Quantity,
 )
 from experiments.reproduce.trained import Results
-from ltjax import analysis, models, pruning, published
+from ltjax import models, pruning, published
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,21 +75,26 @@ def weights(both: Mapping[str, Trainings]) -> Experiment:
 
 
 def curves(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experiment:
-    """F1 or F2: accuracy while training, by round."""
+    """F1 or F2: accuracy by prune round, and while training."""
+    by_number = by_round(f"LTH on {NAMES[t.task]}, round by round; bars: the seeds", {"LTH": t.lth})
 
     def draw(results: Results) -> Mapping[str, "Figure"]:
         found = r.rounds(results, t.lth)
         if not found:
             return {}
-        lines = {}
-        for each in found:
-            steps, values = analysis.mean_curve(each.records)
-            lines[f"round {each.number}" if each.number else "dense"] = (
-                steps,
-                [100 * v for v in values],
-            )
+        panels = {
+            name: {
+                f"round {each.number}" if each.number else "dense": r.mean_curve(
+                    each.records, measure
+                )
+                for each in found
+            }
+            for name, measure in r.MEASURES.items()
+            if name.startswith("test")
+        }
         caption = f"Test accuracy of {NAMES[t.task]} while training, by prune round"
-        return {caption: figures.plain_curves(lines, ylabel="test accuracy (%)", quantile=0.12)}
+        drawn = figures.plain_curves(panels, quantile=0.12)
+        return {**by_number(results), caption: drawn}
 
     return Experiment(
         id=f"002-{figure}",
@@ -163,6 +168,24 @@ def flips_figure(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experi
         holds = close and all(x > 1.5 for x in times)
         return Quantity(text=text, n=t.settings.replicates, holds=holds)
 
+    by_number = by_round(f"LTH and its flips on {NAMES[t.task]}; bars: the seeds", _with_flips(t))
+
+    def draw(results: Results) -> Mapping[str, "Figure"]:
+        panels: dict[str, dict[str, r.Curve]] = {}
+        for name, series in _with_flips(t).items():
+            records = [x for each in r.rounds(results, series) if each.number for x in each.records]
+            for label, measure in r.MEASURES.items():
+                curve = r.mean_curve(records, measure)
+                if curve[0]:
+                    panels.setdefault(label, {})[name] = curve
+        if not panels:
+            return {}
+        caption = (
+            f"LTH and its flips on {NAMES[t.task]} while training: mean over the rounds and seeds, "
+            "as long as half of them still train"
+        )
+        return {caption: figures.plain_curves(panels), **by_number(results)}
+
     rule = "within 0.5 points" if t.task == FC else "more than 2 points less accurate"
     claim = Claim(
         published="002-0185" if t.task == FC else "002-0186",
@@ -173,7 +196,7 @@ def flips_figure(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experi
         id=f"002-{figure}",
         shows=f"LTH and its flips on {NAMES[t.task]}, round by round",
         works=(t.lth, *t.flips),
-        figures=by_round(f"LTH and its flips on {NAMES[t.task]}; bars: the seeds", _with_flips(t)),
+        figures=draw,
         claims=(claim,),
         depends=of,
     )

@@ -1,10 +1,8 @@
 """What paper 002 reports of each prune round: when a training was best, and how good it was."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import statistics
-
-import numpy as np
 
 from experiments.reproduce.retrainings import AtStart
 from experiments.reproduce.rows import Absent, Quantity, quantity
@@ -94,14 +92,17 @@ def overlaps(results: Results, search: Search, snip: AtStart, number: int) -> li
 
 def layer_overlaps(
     results: Results, search: Search, snip: AtStart, number: int
-) -> dict[str, masks.Overlap] | None:
-    """The same by layer, of the first seed."""
+) -> dict[str, list[masks.Overlap]]:
+    """The same by layer, a list by seed each; empty where it was not trained."""
     ours, theirs = results.tree(search.level(number)), results.tree(snip.mask(number))
     if ours is None or theirs is None:
-        return None
-    first, second = (population.member(tree["mask"], 0) for tree in (ours, theirs))
+        return {}
+    seeds = [
+        [population.member(tree["mask"], i) for tree in (ours, theirs)]
+        for i in range(search.replicates)
+    ]
     layers = results.records(search.level(number))[0].layers
-    return {layer: masks.overlap(first, second, [layer]) for layer in layers}
+    return {layer: [masks.overlap(a, b, [layer]) for a, b in seeds] for layer in layers}
 
 
 def mean_overlap(
@@ -124,15 +125,58 @@ def emptied(records: Sequence[Record]) -> list[str]:
     return sorted({layer for r in records for layer, (kept, _) in r.layers.items() if not kept})
 
 
-def gap_curve(
-    results: Results, first: AtStart, second: AtStart, number: int
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Steps, and mean test accuracy of `first` minus that of `second`, where both still run."""
-    curves = []
-    for series in (first, second):
-        records = series.records(results, number)
-        if not records:
-            return None
-        curves.append(dict(zip(*analysis.mean_curve(records), strict=True)))
-    steps = sorted(curves[0].keys() & curves[1].keys())
-    return np.array(steps), np.array([curves[0][s] - curves[1][s] for s in steps])
+MEASURES: Mapping[str, Callable[[Record], list]] = {
+    "test accuracy (%)": lambda record: _percents(record.test_accuracy),
+    "validation accuracy (%)": lambda record: _percents(record.validation_accuracy),
+    "training loss": lambda record: record.train_loss,
+}
+"""What is drawn against the step. The accuracy on the training set is not evaluated; the mean loss
+of its batches since the evaluation before is."""
+
+Curve = tuple[list[int], list[float]]
+
+
+def _percents(curve: Sequence[float]) -> list[float]:
+    return [100 * a for a in curve]
+
+
+def values(record: Record, measure: Callable[[Record], list]) -> dict[int, float]:
+    """Value by step, where there is one."""
+    found = zip(record.steps, measure(record), strict=False)
+    return {step: value for step, value in found if value is not None}
+
+
+def mean_curve(records: Sequence[Record], measure: Callable[[Record], list]) -> Curve:
+    """Steps, and the mean over the trainings as long as at least half of them still run."""
+    every = [values(record, measure) for record in records]
+    steps = sorted({step for found in every for step in found})
+    steps = [s for s in steps if 2 * sum(s in found for found in every) >= len(every)]
+    return steps, [statistics.fmean(v[s] for v in every if s in v) for s in steps]
+
+
+def gap_curve(first: Round, second: Round, measure: Callable[[Record], list]) -> Curve:
+    """Steps, and the mean of `first - second` over the seeds that both still train there."""
+    beside = {r.replicate: values(r, measure) for r in second.records}
+    gaps: dict[int, list[float]] = {}
+    for record in first.records:
+        theirs = beside.get(record.replicate, {})
+        for step, value in values(record, measure).items():
+            if step in theirs:
+                gaps.setdefault(step, []).append(value - theirs[step])
+    steps = sorted(gaps)
+    return steps, [statistics.fmean(gaps[s]) for s in steps]
+
+
+def gap_panels(
+    results: Results, first: Series, second: Series, numbers: Sequence[int]
+) -> dict[str, dict[str, Curve]]:
+    """Gap curves by measure, by round."""
+    ours, theirs = ({each.number: each for each in rounds(results, s)} for s in (first, second))
+    panels: dict[str, dict[str, Curve]] = {}
+    for name, measure in MEASURES.items():
+        for number in numbers:
+            if number in ours and number in theirs:
+                curve = gap_curve(ours[number], theirs[number], measure)
+                if curve[0]:
+                    panels.setdefault(name, {})[f"round {number}"] = curve
+    return panels

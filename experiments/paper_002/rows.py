@@ -1,6 +1,6 @@
 """Paper 002 as a row: its settings, presets and experiments."""
 
-from experiments.paper_002 import lth_rows, mask_rows, snip_rows
+from experiments.paper_002 import both_rows, lth_rows, mask_rows, snip_rows
 from experiments.paper_002.settings import PRESETS, SHORTENS, MultipleTickets, of_conv, of_fc
 from experiments.paper_002.trainings import CONV, FC, Trainings, make_lab
 from experiments.reproduce.rows import Experiment, Paper
@@ -9,7 +9,7 @@ from experiments.reproduce.rows import Experiment, Paper
 def experiments(settings: MultipleTickets) -> tuple[Experiment, ...]:
     """All experiments, in the order of the paper."""
     both = {task: Trainings(settings, task) for task in (FC, CONV)}
-    rows = [lth_rows.weights(both)]
+    rows = [lth_rows.weights(both), both_rows.experiment(both)]
     for task, of, figure, flips, snips, masks_ in (
         (FC, of_fc, "F1", ("T2", "F3"), ("T4", "F5"), ("T6", "F7")),
         (CONV, of_conv, "F2", ("T3", "F4"), ("T5", "F6"), ("T7", "F8")),
@@ -19,9 +19,9 @@ def experiments(settings: MultipleTickets) -> tuple[Experiment, ...]:
             lth_rows.curves(t, figure, of),
             lth_rows.flips_table(t, flips[0], of),
             lth_rows.flips_figure(t, flips[1], of),
-            snip_rows.snip_table(t, snips[0], of, both),
-            snip_rows.snip_figure(t, snips[1], of, both),
-            mask_rows.overlap(t, masks_[0], of, both),
+            snip_rows.snip_table(t, snips[0], of),
+            snip_rows.snip_figure(t, snips[1], of),
+            mask_rows.overlap(t, masks_[0], of),
             mask_rows.iterative(t, masks_[1], of),
         ]
     return tuple(sorted(rows, key=lambda row: (row.id[4] == "F", int(row.id[5:]))))

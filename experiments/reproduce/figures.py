@@ -349,36 +349,38 @@ def against_round(
 
 
 def plain_curves(
-    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
     *,
-    ylabel: str,
     zero: bool = False,
     quantile: float = 0.0,
 ) -> "Figure":
     """Curves against the step, shaded from first to last.
 
     Args:
-      lines: steps and values by label.
-      ylabel: of the axis.
+      panels: by label of the axis, by name of the line: steps and values.
       zero: draw a line at 0.
-      quantile: share of the lowest values that the axis leaves out.
+      quantile: share of the lowest values that an axis leaves out.
     """
     import matplotlib
 
-    figure = new(8.4, 4.1)
-    axes = figure.subplots()
+    figure = new(8.4 if len(panels) == 1 else 4.1 * len(panels) + 1.2, 4.1)
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
     colors = matplotlib.colormaps["viridis"]
-    for i, (label, (steps, values)) in enumerate(lines.items()):
-        color = colors(0.9 * i / max(1, len(lines) - 1))
-        axes.plot(steps, values, label=label, color=color, linewidth=1.1)
-    if zero:
-        axes.axhline(0, color="#444444", linewidth=0.8)
-    every = np.concatenate([np.asarray(v, float) for _, v in lines.values()])
-    if quantile and every.size:
-        low, high = float(np.quantile(every, quantile)), float(every.max())
-        axes.set_ylim(low, high + 0.05 * (high - low))
-    axes.set_xlabel("step")
-    axes.set_ylabel(ylabel)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    figure.legend(loc="outside right upper")
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    look = {name: colors(0.9 * i / max(1, len(names) - 1)) for i, name in enumerate(names)}
+    handles: dict[str, Any] = {}
+    for axes, (ylabel, lines) in zip(grid, panels.items(), strict=True):
+        for name, (steps, values) in lines.items():
+            (handles[name],) = axes.plot(steps, values, color=look[name], linewidth=1.1)
+        if zero:
+            axes.axhline(0, color="#444444", linewidth=0.8)
+        every = np.concatenate([np.asarray(v, float) for _, v in lines.values()] or [np.zeros(0)])
+        if quantile and every.size:
+            low, high = float(np.quantile(every, quantile)), float(every.max())
+            axes.set_ylim(low, high + 0.05 * (high - low))
+        axes.set_xlabel("step")
+        axes.set_ylabel(ylabel)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.locator_params(axis="x", nbins=6)
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper")
     return figure

@@ -17,6 +17,8 @@ from ltjax.published import Published
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_INTERVAL = "our 95 % interval (of two trials: between them)"
+
 AGREES, DIFFERS, NOT_COMPARABLE = "agrees", "differs", "not comparable"
 
 
@@ -79,7 +81,7 @@ class Near:
     @property
     def text(self) -> str:
         """The rule in words."""
-        return f"within {self.tolerance:g} {self.unit} of ours, or inside our 95 % interval"
+        return f"within {self.tolerance:g} {self.unit} of ours, or inside {_INTERVAL}"
 
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""
@@ -95,7 +97,7 @@ class Share:
     @property
     def text(self) -> str:
         """The rule in words."""
-        return f"within {100 * self.share:g} % of theirs, or inside our 95 % interval"
+        return f"within {100 * self.share:g} % of theirs, or inside {_INTERVAL}"
 
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""

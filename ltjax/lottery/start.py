@@ -1,6 +1,7 @@
 """Pruning before training: masks cut from the initial weights by a score, none trained."""
 
 from collections.abc import Callable, Iterator, Sequence
+import functools
 from typing import Any
 
 import jax
@@ -90,12 +91,16 @@ def at_start(
         at = keys if same_batch else fold(keys, number)
         return prune(members, data, at, jnp.asarray(counts, jnp.int32))
 
+    @functools.cache
+    def by_level(number: int) -> Mask:
+        if number == 0:
+            return jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), level.mask)
+        return cut(by_level(number - 1), plan.counts[number], number)
+
     def mask_of(number: int) -> Mask:
-        mask = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), level.mask)
         if cuts == 0:
-            for n in range(1, number + 1):
-                mask = cut(mask, plan.counts[n], n)
-            return mask
+            return by_level(number)
+        mask = by_level(0)
         for n in range(1, cuts + 1):
             mask = cut(mask, between(plan.sizes, plan.counts[number], n / cuts), n)
         return mask
