@@ -82,18 +82,13 @@ def curves(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experiment:
         found = r.rounds(results, t.lth)
         if not found:
             return {}
-        panels = {
-            name: {
-                f"round {each.number}" if each.number else "dense": r.mean_curve(
-                    each.records, measure
-                )
-                for each in found
-            }
-            for name, measure in r.MEASURES.items()
-            if name.startswith("test")
+        measure = r.MEASURES[r.TEST]
+        lines = {
+            f"round {each.number}" if each.number else "dense": r.mean_curve(each.records, measure)
+            for each in found
         }
         caption = f"Test accuracy of {NAMES[t.task]} while training, by prune round"
-        drawn = figures.plain_curves(panels, quantile=0.12)
+        drawn = figures.plain_curves({r.axis(r.TEST, "%"): lines}, quantile=0.05)
         return {**by_number(results), caption: drawn}
 
     return Experiment(
@@ -177,7 +172,7 @@ def flips_figure(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experi
             for label, measure in r.MEASURES.items():
                 curve = r.mean_curve(records, measure)
                 if curve[0]:
-                    panels.setdefault(label, {})[name] = curve
+                    panels.setdefault(r.axis(label, "%"), {})[name] = curve
         if not panels:
             return {}
         caption = (

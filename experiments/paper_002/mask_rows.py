@@ -126,15 +126,14 @@ def iterative(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experimen
         if not panels:
             return {}
         caption = f"SNIP minus iterative SNIP on {NAMES[t.task]} while training"
-        return {caption: figures.plain_curves(panels, zero=True, quantile=0.02)}
+        return {caption: figures.plain_curves(r.in_points(panels), zero=True, quantile=0.02)}
 
     def on_training(results: Results) -> Quantity | Absent:
         panels = r.gap_panels(results, snip, iterative, iterative.numbers)
         if not panels:
             return r.NOT_RUN
         loss, validation, test = (
-            list(panels.get(name, {}).values())
-            for name in ("training loss", "validation accuracy (%)", "test accuracy (%)")
+            list(panels.get(name, {}).values()) for name in (r.LOSS, r.VALIDATION, r.TEST)
         )
         if not (loss and validation and test):
             return Absent("no validation set, or no step after the first was evaluated")

@@ -126,12 +126,14 @@ def emptied(records: Sequence[Record]) -> list[str]:
 
 
 MEASURES: Mapping[str, Callable[[Record], list]] = {
-    "test accuracy (%)": lambda record: _percents(record.test_accuracy),
-    "validation accuracy (%)": lambda record: _percents(record.validation_accuracy),
+    "test accuracy": lambda record: _percents(record.test_accuracy),
+    "validation accuracy": lambda record: _percents(record.validation_accuracy),
     "training loss": lambda record: record.train_loss,
 }
 """What is drawn against the step. The accuracy on the training set is not evaluated; the mean loss
 of its batches since the evaluation before is."""
+
+TEST, VALIDATION, LOSS = MEASURES
 
 Curve = tuple[list[int], list[float]]
 
@@ -140,10 +142,15 @@ def _percents(curve: Sequence[float]) -> list[float]:
     return [100 * a for a in curve]
 
 
+def axis(measure: str, unit: str) -> str:
+    """Label of an axis; a loss has no unit."""
+    return measure if measure == LOSS else f"{measure} ({unit})"
+
+
 def values(record: Record, measure: Callable[[Record], list]) -> dict[int, float]:
-    """Value by step, where there is one."""
+    """Value by step, where there is one; nothing is trained yet at step 0."""
     found = zip(record.steps, measure(record), strict=False)
-    return {step: value for step, value in found if value is not None}
+    return {step: value for step, value in found if step and value is not None}
 
 
 def mean_curve(records: Sequence[Record], measure: Callable[[Record], list]) -> Curve:
@@ -180,3 +187,8 @@ def gap_panels(
                 if curve[0]:
                     panels.setdefault(name, {})[f"round {number}"] = curve
     return panels
+
+
+def in_points(panels: Mapping[str, Mapping[str, Curve]]) -> dict[str, Mapping[str, Curve]]:
+    """Gap panels under the labels of their axes."""
+    return {axis(name, "points"): lines for name, lines in panels.items()}

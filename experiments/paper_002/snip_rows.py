@@ -112,7 +112,7 @@ def snip_figure(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experim
         if not panels:
             return by_number(results)
         caption = f"LTH minus SNIP on {NAMES[t.task]} while training, by round: mean over the seeds"
-        drawn = figures.plain_curves(panels, zero=True, quantile=0.02)
+        drawn = figures.plain_curves(r.in_points(panels), zero=True, quantile=0.02)
         return {caption: drawn, **by_number(results)}
 
     return Experiment(
