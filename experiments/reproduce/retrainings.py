@@ -1,6 +1,6 @@
 """What starts from a search, as works: its tickets trained again, and masks pruned at the start."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -11,6 +11,7 @@ from experiments.reproduce.searches import FromSearch, Search, percents
 from experiments.reproduce.works import Piece
 from ltjax import lottery, pruning
 from ltjax.lottery import Found, Keeper
+from ltjax.types import Params
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,14 +72,22 @@ class Retrain(FromSearch):
         retrain(chosen, self.search, lab, named, arm=self.arm, repeats=self.repeats, on=self.on)
 
 
+COUNTS: Mapping[str, Callable[[Params, pruning.Plan], pruning.Plan]] = {
+    "total": lambda shapes, plan: pruning.pooled(plan),
+    "layers": lambda shapes, plan: plan,
+    "erk": pruning.spread,
+}
+"""What a mask keeps beside a level of a search: its total, ranked over all layers together; its
+count in each layer; or its total, spread over the layers as Erdos-Renyi-kernel."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AtStart(FromSearch):
     """Masks pruned from the initial weights, at the counts of a search's levels, and trained.
 
     Attributes:
       score: a row of `pruning.SCORES`.
-      counts: `total` ranks all layers together down to the search's total, `layers` keeps the
-        search's count in each layer, `erk` spreads the total as Erdos-Renyi-kernel.
+      counts: a row of `COUNTS`.
       cuts: equal cuts (in the logarithm) from everything down to each level; 0 goes from level
         to level.
       same_batch: rate on one batch at every cut.
@@ -121,13 +130,7 @@ class AtStart(FromSearch):
 
     def plan(self, lab: Lab) -> pruning.Plan:
         """How much each level keeps."""
-        plan = self.search.plan(lab)
-        if self.counts == "total":
-            return pruning.pooled(plan)
-        if self.counts == "erk":
-            return pruning.spread(self.search.shapes(lab), plan)
-        assert self.counts == "layers", self.counts
-        return plan
+        return COUNTS[self.counts](self.search.shapes(lab), self.search.plan(lab))
 
     def check(self, lab: Lab) -> None:
         """Refuses what could not be pruned, before anything is trained."""
