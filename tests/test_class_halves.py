@@ -17,6 +17,7 @@ from experiments.paper_000.trainings import Trainings
 from experiments.reproduce import driver, page
 from experiments.reproduce.rows import NOT_COMPARABLE, Absent
 from ltjax import arms, data, paired
+from ltjax.keeper import DiskKeeper
 from tests import fakes
 
 TINY = ClassHalves(
@@ -58,6 +59,20 @@ def test_every_experiment_runs_and_is_reported(whole, name):
     for verdict in section.verdicts:
         assert verdict.verdict == NOT_COMPARABLE
         assert isinstance(verdict.ours, Absent) or "data = digits" in verdict.reason
+
+
+def test_a_finished_run_reads_nothing_again(whole, monkeypatch):
+    settings, lab, run = whole
+    rows = driver.choose(PAPER.experiments(settings), ())
+    asked = []
+    monkeypatch.setattr(DiskKeeper, "__call__", lambda self, piece, compute: asked.append(piece))
+    driver.train(PAPER, settings, rows, lab)
+    assert not asked
+    monkeypatch.setattr(type(run), "piece_done", lambda self, name: not name.startswith("III"))
+    with pytest.raises(TypeError):  # The keeper of this test gives nothing back.
+        driver.train(PAPER, settings, rows, lab)
+    assert asked
+    assert all(piece.startswith("III_") for piece in asked)
 
 
 def test_all_splits_halves_and_tables_train_by_one_program(whole):

@@ -97,6 +97,10 @@ def train(paper: Paper, settings: Any, rows: Sequence[Experiment], lab: Lab) -> 
 
     progress = Progress(total, unit="unit", label=f"paper {paper.id}")
     with run.create(), progress:
+        left = works_.unfinished(works, run.piece_done)
+        needed = {p.name for p in works_.all_pieces(left, lab)}
+        for name in pieces.keys() - needed:
+            progress.skip(pieces[name].steps * weight(name))
         keep = DiskKeeper(
             run,
             progress,
@@ -104,7 +108,7 @@ def train(paper: Paper, settings: Any, rows: Sequence[Experiment], lab: Lab) -> 
             weight=weight,
             every=settings.save_seconds,
         )
-        works_.run(works, lab, keep)
+        works_.run(left, lab, keep)
     return run
 
 

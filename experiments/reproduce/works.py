@@ -68,6 +68,22 @@ def all_pieces(works: Iterable[Work], lab: "Lab") -> list[Piece]:
     return list({p.name: p for work in works for p in work.pieces(lab)}.values())
 
 
+def unfinished(works: Iterable[Work], done: Callable[[str], bool]) -> list[Work]:
+    """The works of the families that lack a piece.
+
+    Args:
+      works: what is wanted.
+      done: whether the piece of a name is there.
+    """
+    groups = in_families(works)
+    return [
+        work
+        for group in groups
+        if not all(done(name) for each in group for name in each.names())
+        for work in group
+    ]
+
+
 def run(works: Iterable[Work], lab: "Lab", keep: Keeper) -> None:
     """Trains all works, or remembers them."""
     for group in in_families(works):
