@@ -353,6 +353,20 @@ def test_biases_may_be_pruned_in_both_tables():
     assert set(IDS) - rows == {"000-S3"}
 
 
+def test_random_crops_and_pruned_biases_train(tmp_path):
+    settings = dataclasses.replace(
+        TINY, size=6, random_crop=True, prune_biases=True, densities="0.5", length="3it",
+        out=str(tmp_path),
+    )  # fmt: skip
+    rows = driver.choose(PAPER.experiments(settings), ("000-II",))
+    run = driver.train(PAPER, settings, rows, PAPER.lab(settings))
+    results = driver.read(run.path)[1]
+    for record in Trainings(settings).ticket.records(results, 1):
+        assert any("bias" in name for name in record.layers)
+        assert all(abs(kept - 0.5 * size) <= 0.5 for kept, size in record.layers.values())
+        assert record.failed_step is None
+
+
 def test_own_halves_are_trained_once_for_both_tables():
     halves = dataclasses.replace(TINY, halves="0-4/5-9;0,2,4,6,8/1,3,5,7,9")
     t = Trainings(halves)

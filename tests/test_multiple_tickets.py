@@ -9,7 +9,7 @@ from experiments.paper_002 import rounds
 from experiments.paper_002.rows import PAPER
 from experiments.paper_002.settings import MultipleTickets
 from experiments.paper_002.trainings import Trainings
-from experiments.reproduce import driver, page
+from experiments.reproduce import driver, figures, page, works
 from experiments.reproduce.rows import AGREES, DIFFERS, NOT_COMPARABLE, Absent, judge
 from ltjax import models, published
 from tests import fakes
@@ -243,14 +243,14 @@ def test_flips_are_judged_by_accuracy_and_iterations(t, name, gap):
 def test_gaps_are_taken_seed_by_seed_where_both_still_train():
     first = rounds.Round(1, tuple(
         fakes.record(replicate=i, curve=curve)
-        for i, curve in enumerate([{0: 0.1, 5: 0.5}, {0: 0.1, 5: 0.7, 10: 0.9}])
+        for i, curve in enumerate([{0: 0.1, 5: 0.5, 15: 0.4}, {0: 0.1, 5: 0.7, 10: 0.9}])
     ))  # fmt: skip
     second = rounds.Round(1, tuple(
         fakes.record(replicate=i, curve=curve)
-        for i, curve in enumerate([{0: 0.1, 5: 0.4, 10: 0.2}, {0: 0.1, 5: 0.5}])
+        for i, curve in enumerate([{0: 0.1, 5: 0.4, 10: 0.2, 15: 0.1}, {0: 0.1, 5: 0.5}])
     ))  # fmt: skip
     steps, gaps = rounds.gap_curve(first, second, rounds.MEASURES[rounds.TEST])
-    assert steps == [5]  # At 10 no seed has both, at 0 nothing is trained.
+    assert steps == [5]  # At 10 no seed has both, at 15 one of two, at 0 nothing is trained.
     np.testing.assert_allclose(gaps, [15])
 
 
@@ -279,3 +279,25 @@ def test_a_claim_on_both_networks_depends_on_the_settings_of_both():
     for field in ("fc_rate", "conv_rate"):
         assert rows["002-S6"].depends(field)
     assert not rows["002-T5"].depends("fc_rate")
+
+
+@pytest.mark.parametrize("zero", [True, False])
+def test_curves_of_one_point_are_drawn_and_zero_is_in_sight(zero):
+    pytest.importorskip("matplotlib")
+    figure = figures.plain_curves({"gap": {"a": ([60], [-2.0]), "b": ([60], [-1.0])}},
+                                  zero=zero, quantile=0.02)  # fmt: skip
+    (axes,) = figure.axes
+    assert all(line.get_marker() == "o" for line in axes.lines[:2])
+    low, high = axes.get_ylim()
+    assert low < -1 < high
+    assert (low < 0 < high) == zero
+
+
+def test_a_lost_mask_makes_its_family_unfinished(whole):
+    settings, run = whole
+    row = next(r for r in PAPER.experiments(settings) if r.id == "002-T6")
+    lab = PAPER.lab(settings)
+    lost = Trainings(settings, "fc").snip.mask(1)
+    assert works.unfinished(row.works, lab, run.piece_done) == []
+    found = works.unfinished(row.works, lab, lambda name: name != lost and run.piece_done(name))
+    assert set(found) == set(row.works)

@@ -62,18 +62,23 @@ def every_split(splits: Mapping[int, Mapping[str, Record]]) -> "Figure":
     rows = -(-len(splits) // columns)
     figure = new(2.3 * columns + 0.6, 2.0 * rows + 0.6)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for axes, (number, lines) in zip(grid, splits.items(), strict=False):
-        for i, (name, record) in enumerate(lines.items()):
-            color = "#111111" if name == "dense" else COLORS[(i - 1) % len(COLORS)]
-            axes.plot(record.steps, [100 * a for a in record.test_accuracy], label=name,
-                      color=color, linewidth=1.2)  # fmt: skip
+    names = list(dict.fromkeys(name for lines in splits.values() for name in lines))
+    handles = {}
+    for place, (number, lines) in enumerate(splits.items()):
+        axes = grid[place]
+        for name, record in lines.items():
+            color = "#111111" if name == "dense" else COLORS[(names.index(name) - 1) % len(COLORS)]
+            (handles[name],) = axes.plot(
+                record.steps, [100 * a for a in record.test_accuracy], color=color, linewidth=1.2
+            )
         axes.set_title(f"split {number + 1}", loc="left", fontsize=9)
         axes.locator_params(axis="x", nbins=4)
+        axes.tick_params(labelbottom=place + columns >= len(splits))
     for axes in grid[len(splits) :]:
         axes.remove()
     figure.supxlabel("step", fontsize=9)
     figure.supylabel("test accuracy (%)", fontsize=9)
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=5)
     return figure
 
 

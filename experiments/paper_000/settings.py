@@ -40,7 +40,7 @@ class ClassHalves(PaperSettings):
     named_splits: bool = setting(True, "The splits of the figures come first (CIFAR-10 only).")
     same_splits: bool = setting(False, "Table III on the splits of Table II.")
     prune_biases: bool = setting(
-        False, "Biases are pruned too, in both tables (S3 compares the two)."
+        False, "Biases are pruned too, in all rows; S3, which compares both ways, is left out."
     )
     share_dense: bool = setting(
         False, "One dense network a split instead of one for each density (reading 0.10)."

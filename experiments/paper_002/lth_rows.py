@@ -84,7 +84,9 @@ def curves(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experiment:
             return {}
         measure = r.MEASURES[r.TEST]
         lines = {
-            f"round {each.number}" if each.number else "dense": r.mean_curve(each.records, measure)
+            f"round {each.number}" if each.number else "dense": r.majority_curve(
+                each.records, measure
+            )
             for each in found
         }
         caption = f"Test accuracy of {NAMES[t.task]} while training, by prune round"
@@ -170,14 +172,14 @@ def flips_figure(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experi
         for name, series in _with_flips(t).items():
             records = [x for each in r.rounds(results, series) if each.number for x in each.records]
             for label, measure in r.MEASURES.items():
-                curve = r.mean_curve(records, measure)
+                curve = r.majority_curve(records, measure)
                 if curve[0]:
                     panels.setdefault(r.axis(label, "%"), {})[name] = curve
         if not panels:
             return {}
         caption = (
             f"LTH and its flips on {NAMES[t.task]} while training: mean over the rounds and seeds, "
-            "as long as half of them still train"
+            "as long as most of them still train"
         )
         return {caption: figures.plain_curves(panels), **by_number(results)}
 

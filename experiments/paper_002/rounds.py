@@ -153,25 +153,26 @@ def values(record: Record, measure: Callable[[Record], list]) -> dict[int, float
     return {step: value for step, value in found if step and value is not None}
 
 
-def mean_curve(records: Sequence[Record], measure: Callable[[Record], list]) -> Curve:
-    """Steps, and the mean over the trainings as long as at least half of them still run."""
-    every = [values(record, measure) for record in records]
-    steps = sorted({step for found in every for step in found})
-    steps = [s for s in steps if 2 * sum(s in found for found in every) >= len(every)]
-    return steps, [statistics.fmean(v[s] for v in every if s in v) for s in steps]
+def majority_curve(records: Sequence[Record], measure: Callable[[Record], list]) -> Curve:
+    """Steps, and the mean over the trainings, as long as more than half of them still run."""
+    return _mean([values(record, measure) for record in records])
 
 
 def gap_curve(first: Round, second: Round, measure: Callable[[Record], list]) -> Curve:
-    """Steps, and the mean of `first - second` over the seeds that both still train there."""
+    """Steps, and the mean of `first - second` seed by seed, where more than half have both."""
     beside = {r.replicate: values(r, measure) for r in second.records}
-    gaps: dict[int, list[float]] = {}
+    gaps = []
     for record in first.records:
         theirs = beside.get(record.replicate, {})
-        for step, value in values(record, measure).items():
-            if step in theirs:
-                gaps.setdefault(step, []).append(value - theirs[step])
-    steps = sorted(gaps)
-    return steps, [statistics.fmean(gaps[s]) for s in steps]
+        ours = values(record, measure)
+        gaps.append({step: v - theirs[step] for step, v in ours.items() if step in theirs})
+    return _mean(gaps)
+
+
+def _mean(curves: Sequence[Mapping[int, float]]) -> Curve:
+    steps = sorted({step for curve in curves for step in curve})
+    steps = [s for s in steps if 2 * sum(s in curve for curve in curves) > len(curves)]
+    return steps, [statistics.fmean(c[s] for c in curves if s in c) for s in steps]
 
 
 def gap_panels(

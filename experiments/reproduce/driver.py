@@ -97,7 +97,7 @@ def train(paper: Paper, settings: Any, rows: Sequence[Experiment], lab: Lab) -> 
 
     progress = Progress(total, unit="unit", label=f"paper {paper.id}")
     with run.create(), progress:
-        left = works_.unfinished(works, run.piece_done)
+        left = works_.unfinished(works, lab, run.piece_done)
         needed = {p.name for p in works_.all_pieces(left, lab)}
         for name in pieces.keys() - needed:
             progress.skip(pieces[name].steps * weight(name))

@@ -371,13 +371,18 @@ def plain_curves(
     handles: dict[str, Any] = {}
     for axes, (ylabel, lines) in zip(grid, panels.items(), strict=True):
         for name, (steps, values) in lines.items():
-            (handles[name],) = axes.plot(steps, values, color=look[name], linewidth=1.1)
+            marker = "o" if len(steps) < 4 else ""  # A line of one point would draw nothing.
+            (handles[name],) = axes.plot(
+                steps, values, color=look[name], linewidth=1.1, marker=marker, markersize=3.5
+            )
+        every = np.concatenate([np.asarray(v, float) for _, v in lines.values()] or [np.zeros(0)])
         if zero:
             axes.axhline(0, color="#444444", linewidth=0.8)
-        every = np.concatenate([np.asarray(v, float) for _, v in lines.values()] or [np.zeros(0)])
-        if quantile and every.size:
+            every = np.append(every, 0.0)
+        if quantile and np.ptp(every):
             low, high = float(np.quantile(every, quantile)), float(every.max())
-            axes.set_ylim(low, high + 0.05 * (high - low))
+            low = min(low, 0.0) if zero else low
+            axes.set_ylim(low - 0.05 * (high - low) * zero, high + 0.05 * (high - low))
         axes.set_xlabel("step")
         axes.set_ylabel(ylabel)
         axes.xaxis.set_major_formatter("{x:,.0f}")

@@ -190,7 +190,8 @@ class Claim:
       published: id of the entry.
       ours: results -> our number, or why there is none.
       rule: when they agree.
-      instead: what is compared where the printed number is a known misprint; None otherwise.
+      instead: what is compared where the printed number is a misprint that the paper's own
+        numbers correct; None otherwise.
       remark: what a reader has to know.
     """
 

@@ -68,18 +68,18 @@ def all_pieces(works: Iterable[Work], lab: "Lab") -> list[Piece]:
     return list({p.name: p for work in works for p in work.pieces(lab)}.values())
 
 
-def unfinished(works: Iterable[Work], done: Callable[[str], bool]) -> list[Work]:
+def unfinished(works: Iterable[Work], lab: "Lab", done: Callable[[str], bool]) -> list[Work]:
     """The works of the families that lack a piece.
 
     Args:
       works: what is wanted.
+      lab: what trains them.
       done: whether the piece of a name is there.
     """
-    groups = in_families(works)
     return [
         work
-        for group in groups
-        if not all(done(name) for each in group for name in each.names())
+        for group in in_families(works)
+        if not all(done(piece.name) for piece in all_pieces(group, lab))
         for work in group
     ]
 
