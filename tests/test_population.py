@@ -1,5 +1,7 @@
 """A population is its members: same bits, one compile, whatever the number and the layout."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,39 +25,54 @@ def test_there_are_two_devices():
     assert len(jax.devices()) == 2
 
 
+@functools.cache
+def crowd_of(model):
+    network, dataset, _ = world(model)
+    return toys.members(3, network, dataset=dataset)
+
+
+@functools.cache
+def trainer_of(model, devices, layout="map"):
+    how = toys.recipe(world(model)[0], steps=6, every=3, snapshot=2)
+    return Trainer(how, devices=jax.devices()[:devices], layout=layout)
+
+
+@functools.cache
+def trained(model, devices, layout="map"):
+    """The same crowd of three, trained in different company; each program is compiled once."""
+    done = trainer_of(model, devices, layout).train(crowd_of(model), world(model)[2])
+    return jax.device_get({f: getattr(done, f) for f in FIELDS})
+
+
+FIELDS = ("variables", "snapshot", "opt_state", "curve")
+
+
 @pytest.mark.parametrize("model", TINY)
 def test_a_member_has_the_same_bits_alone_and_in_company(model):
-    network, dataset, on_device = world(model)
-    trainer = Trainer(toys.recipe(network, steps=6, every=3, snapshot=2), devices=jax.devices()[:1])
-    crowd = toys.members(3, network, dataset=dataset)
-    together = trainer.train(crowd, on_device)
+    together = trained(model, 1)
     for i in range(3):
-        alone = trainer.train(jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], crowd), on_device)
-        for field in ("variables", "snapshot", "opt_state", "curve"):
+        member = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], crowd_of(model))
+        alone = trainer_of(model, 1).train(member, world(model)[2])
+        for field in FIELDS:
             ours = jax.tree.map(
                 lambda leaf, i=i, axis=int(field == "curve"): np.take(leaf, [i], axis),
-                jax.device_get(getattr(together, field)),
+                together[field],
             )
             assert_trees_equal(ours, jax.device_get(getattr(alone, field)))
 
 
 @pytest.mark.parametrize("model", TINY)
 def test_members_spread_over_devices_keep_their_bits(model):
-    network, dataset, on_device = world(model)
-    how = toys.recipe(network, steps=6, every=3)
-    crowd = toys.members(5, network, dataset=dataset)
-    two, one = (Trainer(how, devices=jax.devices()[:n]).train(crowd, on_device) for n in (2, 1))
-    assert population.size(two.variables) == 5
-    assert_trees_equal(jax.device_get(two.variables), jax.device_get(one.variables))
+    two, one = (trained(model, devices) for devices in (2, 1))
+    assert population.size(two["variables"]) == 3
+    for field in FIELDS:
+        assert_trees_equal(two[field], one[field])
 
 
 @pytest.mark.parametrize("model", TINY)
 def test_the_layouts_agree_up_to_rounding(model):
-    network, dataset, on_device = world(model)
-    how = toys.recipe(network, steps=6, every=3)
-    crowd = toys.members(4, network, dataset=dataset)
-    a, b = (Trainer(how, layout=layout).train(crowd, on_device) for layout in population.LAYOUTS)
-    for x, y in zip(jax.tree.leaves(a.variables), jax.tree.leaves(b.variables), strict=True):
+    a, b = (trained(model, 2, layout)["variables"] for layout in population.LAYOUTS)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
 
 
