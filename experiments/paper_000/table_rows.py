@@ -185,7 +185,7 @@ def _words_of_ii(t: Trainings, found: Callable[[Results], list[Row]]) -> list[Cl
         ),
         Claim(
             published="000-0027",
-            ours=_tests(t, found, never_better, pairs_at_least=5),
+            ours=_tests(t, found, never_better, pairs_at_least=pairs.FEWEST),
             rule=Holds("at no density is the ticket better with p < 0.05"),
         ),
         Claim(

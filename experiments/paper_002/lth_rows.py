@@ -176,7 +176,7 @@ def flips_figure(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experi
                 if curve[0]:
                     panels.setdefault(r.axis(label, "%"), {})[name] = curve
         if not panels:
-            return {}
+            return by_number(results)
         caption = (
             f"LTH and its flips on {NAMES[t.task]} while training: mean over the rounds and seeds, "
             "as long as most of them still train"

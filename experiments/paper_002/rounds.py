@@ -10,6 +10,7 @@ from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import analysis, intervals, masks, population
 from ltjax.results import Record
+from ltjax.types import Mask
 
 NOT_RUN = Absent("not trained in this run")
 Series = Search | AtStart
@@ -76,33 +77,35 @@ def mean_over(
     return statistics.fmean(found[n] for n in numbers)
 
 
-def overlaps(results: Results, search: Search, snip: AtStart, number: int) -> list | None:
-    """How the masks of LTH and SNIP meet at a round, a list of `masks.Overlap` by seed."""
+def _masks(results: Results, search: Search, snip: AtStart, number: int) -> list[tuple[Mask, Mask]]:
+    """Masks of LTH and SNIP at a round, by seed; none where they were not trained."""
     ours, theirs = results.tree(search.level(number)), results.tree(snip.mask(number))
     if ours is None or theirs is None:
-        return None
-    prunable = list(results.records(search.level(number))[0].layers)
+        return []
+    both = (ours["mask"], theirs["mask"])
     return [
-        masks.overlap(
-            population.member(ours["mask"], i), population.member(theirs["mask"], i), prunable
-        )
+        (population.member(both[0], i), population.member(both[1], i))
         for i in range(search.replicates)
     ]
+
+
+def _layers(results: Results, search: Search, number: int) -> list[str]:
+    return list(results.records(search.level(number))[0].layers)
+
+
+def overlaps(results: Results, search: Search, snip: AtStart, number: int) -> list[masks.Overlap]:
+    """How the masks of LTH and SNIP meet at a round, by seed; empty where it was not trained."""
+    pairs = _masks(results, search, snip, number)
+    return [masks.overlap(a, b, _layers(results, search, number)) for a, b in pairs]
 
 
 def layer_overlaps(
     results: Results, search: Search, snip: AtStart, number: int
 ) -> dict[str, list[masks.Overlap]]:
-    """The same by layer, a list by seed each; empty where it was not trained."""
-    ours, theirs = results.tree(search.level(number)), results.tree(snip.mask(number))
-    if ours is None or theirs is None:
-        return {}
-    seeds = [
-        [population.member(tree["mask"], i) for tree in (ours, theirs)]
-        for i in range(search.replicates)
-    ]
-    layers = results.records(search.level(number))[0].layers
-    return {layer: [masks.overlap(a, b, [layer]) for a, b in seeds] for layer in layers}
+    """The same by layer."""
+    pairs = _masks(results, search, snip, number)
+    layers = _layers(results, search, number) if pairs else []
+    return {layer: [masks.overlap(a, b, [layer]) for a, b in pairs] for layer in layers}
 
 
 def mean_overlap(
@@ -112,7 +115,7 @@ def mean_overlap(
 
     def ours(results: Results) -> Quantity | Absent:
         found = overlaps(results, search, snip, number)
-        if found is None:
+        if not found:
             return NOT_RUN
         values = {i: float(pick(o)) for i, o in enumerate(found)}
         return quantity(intervals.mean(values))

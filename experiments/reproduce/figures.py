@@ -379,7 +379,7 @@ def plain_curves(
         if zero:
             axes.axhline(0, color="#444444", linewidth=0.8)
             every = np.append(every, 0.0)
-        if quantile and np.ptp(every):
+        if quantile and every.size and np.ptp(every):
             low, high = float(np.quantile(every, quantile)), float(every.max())
             low = min(low, 0.0) if zero else low
             axes.set_ylim(low - 0.05 * (high - low) * zero, high + 0.05 * (high - low))
