@@ -10,7 +10,7 @@ import ltjax
 ROOT = pathlib.Path(ltjax.__file__).parent
 FLOORS = (
     {"types", "results", "intervals"},
-    {"trees", "rundir", "paired"},
+    {"keys", "trees", "rundir", "paired"},
     {"analysis", "checkpoints", "config", "convergence", "data", "masks", "models", "optimizers"}
     | {"progress", "published", "scores", "units"},
     {"portable", "pruning", "report", "tickets", "train"},
