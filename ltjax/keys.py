@@ -30,7 +30,7 @@ def derive(key: Key, purpose: str, *coordinates: jax.Array | int) -> Key:
       ValueError: for keys of `unsafe_rbg`, whose `fold_in` commutes: coordinates (1, 2) and (2, 1)
         would share a key.
     """
-    if "unsafe" in str(key.dtype):
+    if "urbg" in str(key.dtype):
         raise ValueError("keys of unsafe_rbg collide when folded; make them with impl='rbg'")
     for number in (*_words(f"{purpose}/{len(coordinates)}"), *coordinates):
         key = jax.random.fold_in(key, number)
