@@ -197,7 +197,7 @@ class Trainer:
                 enough[slots] = stop(marks[: number + 1], reports)
                 states = _halt(states, enough)
             if observe is not None:
-                observe(Partial(states, reports, b, slots))
+                observe(Partial(states, list(reports), b, slots))
             stopped = np.asarray(states.stopped)
             if stopped.all():
                 break
