@@ -96,7 +96,9 @@ def numbered(tree: Tree) -> dict[str, Tree]:
 
 def unnumbered(leaves: dict[str, Tree], like: Tree) -> Tree:
     """Undoes `numbered`, in the structure of `like`."""
-    return jax.tree.unflatten(jax.tree.structure(like), [leaves[n] for n in sorted(leaves)])
+    return jax.tree.unflatten(
+        jax.tree.structure(like), [leaves[n] for n in sorted(leaves, key=int)]
+    )
 
 
 Observer = Callable[[Partial], None]

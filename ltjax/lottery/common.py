@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, population, pruning, train, trees
+from ltjax import masks, population, pruning, tickets, train, trees
 from ltjax.data import Dataset, Parts, validation_rows
 from ltjax.models import Network
 from ltjax.population import Observer, Trained, Trainer
@@ -83,17 +83,23 @@ class Found(NamedTuple):
 
 
 def found(ticket: Ticket) -> Found:
-    """A single ticket as a level of one replicate, to be handed to `transfer`."""
+    """A single ticket as a level of one replicate, to be handed to `transfer`.
+
+    Raises:
+      ValueError: where it is no ticket (see `tickets.check`).
+    """
+    tickets.check(ticket)
+    known = tickets.known(ticket)
+    starts = {n: getattr(ticket, n if n in known else known[0]) for n in tickets.THETAS}
     wrap = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)  # noqa: E731
     return Found(
         level=int(ticket.meta.get("level", 1)),
         density=float(ticket.meta.get("density", 1.0)),
         mask=wrap(ticket.mask),
-        theta_0=wrap(ticket.theta_0),
-        theta_k=wrap(ticket.theta_k),
-        theta_S=wrap(ticket.theta_S),
         prunable=ticket.prunable,
         records=[],
+        without=tuple(n for n in tickets.THETAS if n not in known),
+        **{name: wrap(start) for name, start in starts.items()},
     )
 
 
@@ -109,7 +115,7 @@ def dense_of(level: Found) -> Found:
         mask=everything,
         theta_S=level.theta_0,
         records=[],
-        without=("theta_S",),
+        without=tuple(dict.fromkeys((*level.without, "theta_S"))),
     )
 
 
