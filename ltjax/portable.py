@@ -155,7 +155,7 @@ def _digest(texts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
     about = {name: [leaf.dtype.name, leaf.shape] for name, leaf in arrays.items()}
     digest = hashlib.sha256(json.dumps([texts, about], sort_keys=True).encode())
     for name in sorted(arrays):
-        digest.update(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8))
+        digest.update(arrays[name].tobytes())
     return digest.hexdigest()
 
 

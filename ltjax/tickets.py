@@ -5,7 +5,7 @@ steps of the dense network) and theta_S (trained under the mask). A *level* is o
 search; level 0 is the dense network. Trees here may hold one network or a population.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 import dataclasses
 from typing import Any, NamedTuple, Protocol
 
@@ -229,10 +229,9 @@ def check(ticket: Ticket) -> None:
     """
     check_parts(ticket)
     for start in known(ticket):
-        for what, tree in getattr(ticket, start)._asdict().items():
-            for name, leaf in _flat(tree, f"{what} of {start}").items():
-                if not np.isfinite(np.asarray(leaf)).all():
-                    raise ValueError(f"leaf {name!r} of {start} has values that are not finite")
+        for name, leaf in _leaves(getattr(ticket, start), start).items():
+            if not np.isfinite(np.asarray(leaf)).all():
+                raise ValueError(f"leaf {name!r} of {start} has values that are not finite")
     meta = ticket.meta
     if not isinstance(meta, dict) or not isinstance(meta.get("settings", {}), dict):
         raise ValueError(f"meta, and settings in it, are dicts; got {_short(meta)}")
@@ -272,37 +271,43 @@ def check_parts(ticket: Any) -> None:
     starts = known(ticket)
     if not starts:
         raise ValueError(f"the ticket knows none of its start points {', '.join(THETAS)}")
-    first = getattr(ticket, starts[0])
-    stats = _flat(first.stats, f"the statistics of {starts[0]}")
     shapes = {name: list(leaf.shape) for name, leaf in mask.items()}
-    dtypes = {n: leaf.dtype for n, leaf in _flat(first.params, starts[0]).items()}
+    layouts: dict[str, dict[str, str]] = {}
     for start in starts:
-        params, stats_too = (_flat(t, start) for t in getattr(ticket, start))
-        _require_same(shapes, {n: list(x.shape) for n, x in params.items()}, start, "the mask")
-        _require_same(dtypes, {n: leaf.dtype for n, leaf in params.items()}, start, starts[0])
-        _require_same(
-            *({n: f"{x.dtype}{list(x.shape)}" for n, x in t.items()} for t in (stats, stats_too)),
-            f"the statistics of {start}",
-            f"those of {starts[0]}",
-        )
-        for name, leaf in (params | stats_too).items():
+        params = {n: list(x.shape) for n, x in _flat(getattr(ticket, start).params, start).items()}
+        _require_same(params, shapes, start, "the mask")
+        leaves = _leaves(getattr(ticket, start), start)
+        layouts[start] = {name: f"{x.dtype}{list(x.shape)}" for name, x in leaves.items()}
+        _require_same(layouts[start], layouts[starts[0]], start, starts[0])
+        for name, leaf in leaves.items():
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
                 raise ValueError(f"leaf {name!r} of {start} is {leaf.dtype}; weights are floats")
 
 
-def _require_same(theirs: dict, ours: dict, what: str, others: str) -> None:
+def _require_same(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], what: str, others: str
+) -> None:
     for name in (*ours, *theirs):
         a, b = ours.get(name, "absent"), theirs.get(name, "absent")
         if a != b:
             raise ValueError(f"leaf {name!r} is {a} in {what} and {b} in {others}")
 
 
+def _leaves(variables: Variables, what: str) -> dict[str, Any]:
+    """Parameters by name, and statistics as `statistics/NAME`."""
+    stats = _flat(variables.stats, f"the statistics of {what}")
+    return _flat(variables.params, what) | {f"statistics/{n}": x for n, x in stats.items()}
+
+
 def _flat(tree: Any, what: str) -> dict[str, Any]:
     """Leaves of nested dicts by name."""
     if not isinstance(tree, dict):
         raise ValueError(f"{what} must be nested dicts of arrays; got {type(tree).__name__}")
-    found = dict(zip(trees.names(tree), jax.tree.leaves(tree), strict=True))
-    for name, leaf in found.items():
+    found: dict[str, Any] = {}
+    for name, leaf in zip(trees.names(tree), jax.tree.leaves(tree), strict=True):
+        if name in found:
+            raise ValueError(f"two leaves are called {name!r} in {what}; rename one")
+        found[name] = leaf
         if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
             kind = type(leaf).__name__
             raise ValueError(f"leaf {name!r} of {what} is a {kind}; it must be an array")

@@ -164,14 +164,18 @@ THETA = ("theta_S", "params")
 FAULTS = [
     (MASK, leafwise(np.float32), "leaf 'conv_0/bias' of the mask is float32; a mask is boolean"),
     (MASK, leafwise(np.int8, only="head/kernel"), "'head/kernel' of the mask is int8"),
-    (MASK, leafwise(lambda x: x[:-1], only="dense_0/kernel"), "is [10, 10] in theta_0 and [9, 10]"),
+    (
+        MASK,
+        leafwise(lambda x: x[:-1], only="dense_0/kernel"),
+        "is [10, 10] in theta_0 and [9, 10] in the mask",
+    ),
     (MASK, leafwise(lambda x: x.T, only="head/kernel"), "is [10, 3] in theta_0 and [3, 10]"),
     (MASK, leafwise(lambda x: x[None]), "in theta_0 and [1, 4] in the mask"),
     (MASK, leafwise(np.zeros_like, only="head/bias"), "prunes in leaf 'head/bias', which is not"),
     (MASK, renamed, "prunable names 'head/kernel', which is no leaf of the mask"),
     (MASK, lambda tree: np.ones(3, bool), "the mask must be nested dicts of arrays"),
-    (THETA, leafwise(np.complex64), "is complex64 in theta_S and float32 in theta_0"),
-    (THETA, leafwise(np.float64), "is float64 in theta_S and float32 in theta_0"),
+    (THETA, leafwise(np.complex64), "is complex64[4] in theta_S and float32[4] in theta_0"),
+    (THETA, leafwise(np.float64), "is float64[4] in theta_S and float32[4] in theta_0"),
     (THETA, spoilt(np.nan), "leaf 'dense_0/kernel' of theta_S has values that are not finite"),
     (THETA, spoilt(-np.inf), "of theta_S has values that are not finite"),
     (THETA, renamed, "is [3] in theta_S and absent in the mask"),
@@ -180,9 +184,9 @@ FAULTS = [
     (
         ("theta_k", "stats"),
         leafwise(np.int32),
-        "is int32[4] in the statistics of theta_k and float",
+        "'statistics/norm_0/mean' is int32[4] in theta_k and float",
     ),
-    (("theta_k", "stats"), lambda tree: {}, "in the statistics of theta_k"),
+    (("theta_k", "stats"), lambda tree: {}, "is absent in theta_k and float32[4] in theta_0"),
     (("theta_k", "stats"), leafwise(lambda x: x * np.nan), "of theta_k has values that are not"),
     (
         ("theta_k",),
@@ -267,6 +271,9 @@ def test_start_points_that_are_not_known_are_left_out_of_a_transfer(ticket):
     assert known.without == ("theta_k",)
     assert lottery.dense_of(known).without == ("theta_k", "theta_S")
     assert lottery.found(ticket).without == ()
+    levels = [lottery.dense_of(known), known]
+    with pytest.raises(ValueError, match="arm 'theta_k' begins with theta_k, which these tickets"):
+        lottery.transfer(levels, NET, DATA, HOW, key=jax.random.key(0), arms=THETAS)
 
 
 def test_only_tickets_of_this_machine(ticket, tmp_path, monkeypatch):
@@ -368,6 +375,66 @@ def test_one_ticket_is_read_from_a_run(whole):
         storage.load(path, level=3)
     with pytest.raises(ValueError, match="there are replicates 0 to 1; got 2"):
         storage.load(path, replicate=2)
+
+
+def test_a_ticket_that_failed_is_not_taken_out_of_a_run(whole, monkeypatch):
+    path, _ = whole
+    found = storage.levels(path)
+    failed = dataclasses.replace(found[2].records[1], failed_step=7)
+    spoilt = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), found[1].theta_S)
+    found[2] = found[2]._replace(records=[found[2].records[0], failed])
+    found[1] = found[1]._replace(theta_S=spoilt)
+    monkeypatch.setattr(storage, "levels", lambda path: found)
+    with pytest.raises(
+        ValueError, match=r"replicate 1 of level 2 of .* failed at step 7, and is no"
+    ):
+        storage.load(path, replicate=1)
+    with pytest.raises(
+        ValueError, match=r"replicate 0 of level 1 of .* of theta_S has values that"
+    ):
+        storage.load(path, level=1)
+    assert storage.load(path).meta["replicate"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tree: tree | {"mask": leafwise(np.float32)(tree["mask"])}, "a mask is boolean"),
+        (lambda tree: {"mask": tree["mask"]}, "KeyError: 'theta_"),
+        (lambda tree: tree | {"theta_S": {"params": {}}}, "TypeError"),
+    ],
+)
+def test_a_run_of_strange_tickets_is_refused_in_one_line(change, message, whole, monkeypatch):
+    path, _ = whole
+    load = checkpoints.load
+    monkeypatch.setattr(checkpoints, "load", lambda path: (change(load(path)[0]), {}))
+    with pytest.raises(
+        ValueError, match=f"source_00 of .* holds no tickets: .*{message}"
+    ) as caught:
+        storage.levels(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "finished", "message"),
+    [
+        ({"target": "kmnist", "ticket": "runs/find-x"}, True, "a transfer.* moved: runs/find-x$"),
+        (
+            {"target": "kmnist", "ticket": ""},
+            True,
+            "a transfer, .* moved: .*/find-..., by its name$",
+        ),
+        ({"target": "kmnist"}, False, "is a transfer, which holds no tickets"),
+        ({"experiments": "004-F1"}, True, "is a finished run but no search; give the directory"),
+        (SETTINGS, False, "is no finished search; finish it with the command that began it"),
+    ],
+)
+def test_a_run_that_is_no_search_says_what_it_is(settings, finished, message, tmp_path):
+    with RunDir(tmp_path, "run", settings, {}).create() as run:
+        if finished:
+            run.finish()
+    with pytest.raises(ValueError, match=message):
+        storage.load(run.path)
 
 
 def test_settings_are_read_from_a_run_and_from_its_ticket(whole, ticket, tmp_path):
