@@ -127,8 +127,8 @@ def _rngs(drawn: Collection[str], key: Key | None, name: str) -> dict[str, Key]:
         return {}
     if key is None:
         warnings.warn(
-            f"{name} draws random numbers ({', '.join(drawn)}) in training and got no key: it draws "
-            "the same ones at every step; give `apply` a key a step",
+            f"{name} draws random numbers ({', '.join(drawn)}) in training and got no key, so "
+            "they are the same at every step; give `apply` a key a step",
             stacklevel=3,
         )
         key = jax.random.key(0)
@@ -180,7 +180,7 @@ def _flags(module: nn.Module, name: str) -> tuple[list[str], list[str]]:
             )
     arguments = [p.name for p in _parameters(module) if p.name in FLAGS]
     fields = [f.name for f in dataclasses.fields(module) if f.name in FLAGS and not arguments]
-    attributes = [f for f in fields if getattr(module, f) in (None, True, False)]
+    attributes = [f for f in fields if isinstance(getattr(module, f), bool | None)]
     # A Sequential hands keywords to its first layer only.
     if any_keyword and not (arguments or attributes or isinstance(module, nn.Sequential)):
         raise ValueError(
