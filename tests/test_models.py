@@ -375,10 +375,7 @@ class Own(nn.Module):
         if has("always"):
             x = nn.Dropout(0.5, deterministic=False)(x)
         if has("attention"):
-            x = nn.SelfAttention(2, qkv_features=2, dropout_rate=0.5, deterministic=True)(
-                x[:, None]
-            )
-            x = x[:, 0]
+            x = nn.MultiHeadAttention(2, dropout_rate=0.5, deterministic=True)(x)
         if has("noise") and train:
             x += jax.random.normal(self.make_rng("noise"), x.shape)
         if has("cache"):
@@ -390,7 +387,7 @@ class Own(nn.Module):
         if has("list"):
             x += sum(self.param("list", lambda _: [jnp.ones(6), jnp.ones(6)]))
         if has("twins"):
-            x += self.param("first/kernel", jnp.ones_like, x[0])
+            x += self.param("first/kernel", lambda _: jnp.ones(6))
         if has("whole"):
             x += self.param("whole", lambda _: jnp.ones(6, jnp.int32))
         if has("late"):
@@ -433,15 +430,16 @@ Plain = called("", "False")
 def test_a_module_is_told_by_any_name_whether_it_trains_and_draws_by_its_key(module, key):
     network = models.from_flax(module(("norm", "dropout", "noise", "look")), input_shape=(4, 4, 2))
     network = models.central(network, (5, 6, 2))
-    variables = network.init(key)
 
     @functools.partial(jax.jit, compiler_options=FAST)
-    def compute(variables, x, keys):
+    def compute(x, keys):
+        variables = network.init(keys[0])
         evaluated = [network.apply(variables, x, train=False, key=k) for k in (None, *keys)]
-        return evaluated, [network.apply(variables, x, train=True, key=k) for k in keys]
+        return variables, evaluated, [network.apply(variables, x, train=True, key=k) for k in keys]
 
-    keys = [jax.random.key(i) for i in (1, 1, 2)]
-    evaluated, ((a, moved), (b, _), (c, _)) = compute(variables, images(network), keys)
+    keys = [key, key, jax.random.key(2)]
+    variables, evaluated, results = compute(images(network), keys)
+    (a, moved), (b, _), (c, _) = results
     for logits, stats in evaluated:
         np.testing.assert_array_equal(logits, evaluated[0][0])
         jax.tree.map(np.testing.assert_array_equal, stats, variables.stats)
@@ -480,10 +478,11 @@ def test_own_modules_become_networks(module, classes):
         module, input_shape=(6, 6, 2), classes=classes, head=module.head, name="mine"
     )
     assert (network.name, network.classes, network.head) == ("mine", 5, module.head)
-    variables = network.init(jax.random.key(0))
+    variables = network.shapes()
     assert trees.kinds(variables.params, head=network.head)["first/kernel"] == "dense"
     for train in (False, True):
-        logits, _ = network.apply(variables, images(network), train=train)
+        apply = functools.partial(network.apply, train=train)
+        logits, _ = jax.eval_shape(apply, variables, images(network))
         assert (logits.shape, logits.dtype) == ((4, 5), jnp.float32)
 
 
@@ -550,7 +549,7 @@ INFERENCE = called(", inference=True", "not inference")
         (Trains(("late loss",)), {}, r"variables losses; .* a loss that a module sows"),
         (Plain(("idle",)), {}, r"without dropout: idle never acts; tell it by an argument `train`"),
         (Trains(("idle", "dropout")), {}, r"without dropout: idle never acts"),
-        (Trains(("attention",)), {}, r"without dropout: SelfAttention_0 never acts"),
+        (Trains(("attention",)), {}, r"without dropout: MultiHeadAttention_0 never acts"),
         (Plain(("unset",)), {}, r"constructor or at call time. Set it in one place: from an"),
         (Plain(("always",)), {}, r"train=False; it must draw and change nothing .*\"dropout\""),
         (INFERENCE(("dropout",)), {}, r"without dropout: drop never acts"),
@@ -588,10 +587,10 @@ def test_own_modules_that_are_no_networks_are_refused(module, settings, message)
     "wrong",
     [np.zeros((6, 6, 2), "f"), np.zeros((3, 6, 5, 2), "f"), np.zeros((3, 6, 6, 2), np.uint8)],
 )
-def test_images_of_another_kind_are_refused_in_one_line(wrong, key):
+def test_images_of_another_kind_are_refused_in_one_line(wrong):
     network = models.from_flax(Plain(), input_shape=(6, 6, 2))
     with pytest.raises(ValueError, match=r"takes images as floats \[n, 6, 6, 2\]; got [^\n]*$"):
-        network.apply(network.init(key), wrong, train=False)
+        network.apply(network.shapes(), wrong, train=False)
 
 
 def test_doubles_of_64_bit_mode_are_single(key):

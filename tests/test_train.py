@@ -179,14 +179,14 @@ def test_dropout_is_another_at_each_step_and_follows_the_key_and_the_step(on_dev
     how = toys.recipe(
         network, optimizer=optax.sgd(0.0), batch_size=member.train_rows.size, steps=4, every=1
     )
-    losses = lambda m, **more: [r.train_loss for r in toys.run(m, on_device, how, **more)[1][1:]]  # noqa: E731
-    first = losses(member)
-    assert len(set(first)) == 4
-    assert losses(member) == first
-    assert losses(member, first=2) == first[2:]
-    assert not {*losses(member._replace(key=jax.random.key(9)))} & {*first}
     _, reports = toys.run(member, on_device, how)
+    losses = [float(r.train_loss) for r in reports[1:]]
+    assert len({*losses}) == 4
     assert len({float(r.test_loss) for r in reports}) == 1  # No dropout where it is judged.
+    _, later = toys.run(member, on_device, how, first=2)
+    assert [float(r.train_loss) for r in later[1:]] == losses[2:]
+    _, others = toys.run(member._replace(key=jax.random.key(9)), on_device, how)
+    assert not {float(r.train_loss) for r in others} & {*losses}
     probes = [
         train.probe(member, on_device, recipe=how, batch=8, key=jax.random.key(i)) for i in (1, 2)
     ]

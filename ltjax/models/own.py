@@ -107,7 +107,7 @@ class _Own(NamedTuple):
 
     def call(self, method: str, *args: Any, train: bool, **rest: Any) -> Any:
         """`module.init` or `module.apply`, told whether it trains."""
-        set_ = {flag: train == FLAGS[flag] for flag in self.attributes}
+        set_: Any = {flag: train == FLAGS[flag] for flag in self.attributes}
         module = self.module.clone(**set_) if set_ else self.module
         told = {flag: train == FLAGS[flag] for flag in self.arguments}
         return getattr(module, method)(*args, **told, **rest)
@@ -279,7 +279,8 @@ def _trace(own: _Own, variables: Variables, images: Any, *, train: bool, **more:
                 raise
             drawn += (asked[1],)
         else:
-            return _Traced(jaxpr.jaxpr, *shapes, drawn)
+            output, changed = shapes
+            return _Traced(jaxpr.jaxpr, output, changed, drawn)
 
 
 def _check_calls(
@@ -357,14 +358,15 @@ def _watch(idle: set[str]) -> Callable[..., Any]:
     """Notes the dropouts (and attentions with one) that draw nothing when they are called."""
 
     def watch(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        module = context.module
+        module: Any = context.module
         rate = getattr(module, "rate" if isinstance(module, nn.Dropout) else "dropout_rate", 0)
         given = kwargs.get("rng") is not None or kwargs.get("dropout_rng") is not None
         if context.method_name != "__call__" or given or not _acts(module, rate):
             return call(*args, **kwargs)
-        before = repr(module.scope.rng_counters)
+        counters = module.scope.rng_counters  # Of this layer and what lies in it.
+        before = repr(counters)
         result = call(*args, **kwargs)
-        if repr(module.scope.rng_counters) == before:
+        if repr(counters) == before:
             idle.add("/".join(module.path))
         return result
 

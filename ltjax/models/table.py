@@ -18,7 +18,8 @@ class Row(NamedTuple):
     """How to build one network.
 
     Attributes:
-      build: makes the module of the settings that all modules share.
+      build: makes the module of `classes`, `kernel_init`, `head_hidden` and, where it has
+        paddings, `padding` and `formulation`.
       paddings: of its convolutions, that one may ask for; the first is the default. Empty for a
         network without convolutions.
       init: the default initialization.
