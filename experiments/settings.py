@@ -31,7 +31,7 @@ class FindTicket:
         unit="pixels",
     )
     model: str = setting(
-        "lenet-300-100", "Network: lenet-W-W, mlp-W-W..., conv2, conv4, conv6, resnet20, lrn2."
+        "lenet-300-100", f"Network: lenet-W-W, mlp-W-W..., {', '.join(models.MODELS)}."
     )
     init: str = setting(
         "", "Initialization, as truncated_normal:0.1, glorot_normal, he_normal; empty: the model's."

@@ -14,7 +14,7 @@ from jax import lax
 import jax.numpy as jnp
 import optax
 
-from ltjax import masks, trees
+from ltjax import keys, masks, trees
 from ltjax.data import order
 from ltjax.optimizers import Schedule
 from ltjax.scores import Probe
@@ -46,7 +46,7 @@ class Member(NamedTuple):
     """One network to be trained.
 
     Attributes:
-      key: order of the examples and augmentation.
+      key: order of the examples, augmentation, and noise of the network (dropout).
       start: parameters and running statistics to start from; pruned weights may hold anything.
       mask: the live weights.
       train_rows: int32 [n], the rows of `Data.train` it learns from.
@@ -71,7 +71,7 @@ class Recipe:
     """The settings that all members of a population share.
 
     Attributes:
-      apply: as `models.Network.apply`.
+      apply: as `models.Network.apply`; in training it gets a key a step.
       optimizer: an optax transformation; its updates are multiplied by the schedule.
       schedule: learning rate of a step, or None where the optimizer is complete by itself.
       batch_size: examples a step.
@@ -84,7 +84,8 @@ class Recipe:
       keep: `last` or `best`, which variables are theta_S.
       augment: (key, uint8 images) -> uint8 images that `apply` takes, or None.
       frozen: names of the parameters that stay as they are.
-      frozen_statistics: run in evaluation mode, so that running statistics are used, not moved.
+      frozen_statistics: run in evaluation mode, so that running statistics are used, not moved,
+        and dropout does not act.
       block: images evaluated at once.
     """
 
@@ -234,6 +235,7 @@ def _steps(
             labels_of(data.train, batch, member),
             data,
             recipe,
+            keys.derive(member.key, "noise", t),
         )
         updates, held_state = optimizer.update(grads, (inner, held), variables.params)
         if recipe.schedule is not None:
@@ -277,10 +279,11 @@ def _loss(
     labels: jax.Array,
     data: Data,
     recipe: Recipe,
+    key: Key,
 ) -> tuple[Scalar, Tree]:
     images = pixels_to_images(pixels, data)
     logits, stats = recipe.apply(
-        Variables(params, stats), images, train=not recipe.frozen_statistics
+        Variables(params, stats), images, train=not recipe.frozen_statistics, key=key
     )
     return cross_entropy(logits, labels).mean(), stats
 
@@ -292,7 +295,8 @@ def probe(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -
     pixels, labels = data.train.images[rows], labels_of(data.train, rows, member)
 
     def loss(params: Params) -> Scalar:
-        return _loss(params, member.start.stats, pixels, labels, data, recipe)[0]
+        noise = keys.derive(key, "noise")
+        return _loss(params, member.start.stats, pixels, labels, data, recipe, noise)[0]
 
     def forward(params: Params, images: Images) -> jax.Array:
         return recipe.apply(Variables(params, member.start.stats), images, train=False)[0]

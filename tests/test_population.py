@@ -80,9 +80,9 @@ def test_every_level_runs_what_the_first_compiled():
     traced = []
     network, _, on_device = world("mlp-8")
 
-    def apply(variables, images, *, train):
+    def apply(variables, images, *, train, key=None):
         traced.append(images.shape)  # Runs when JAX traces, not when it computes.
-        return network.apply(variables, images, train=train)
+        return network.apply(variables, images, train=train, key=key)
 
     trainer = Trainer(toys.recipe(apply=apply))
     crowd = toys.members(2)
