@@ -17,6 +17,12 @@ import numpy as np
 DIGITS = 7
 """Decimals of the numbers of a curve."""
 
+_CURVES = ("train_loss", "validation_accuracy", "validation_loss", "test_accuracy", "test_loss")
+
+JUDGES = ("validation", "test", "last")
+"""What may choose the best evaluation: the validation set, the test set (which flatters what it
+then measures), or none, so that the last evaluation counts."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
@@ -40,9 +46,9 @@ class Record:
       validation_loss: mean cross-entropy in nats; empty without a validation set.
       test_accuracy: in [0, 1], on all test examples of its classes.
       test_loss: mean cross-entropy in nats.
-      best_step: step of the best evaluation, on the validation set where there is one, else on
-        the test set; -1 where the training failed.
-      accuracy: test accuracy at `best_step`.
+      judged_on: what chose `best_step`: a row of `JUDGES`.
+      best_step: step of the evaluation that was chosen; -1 where the training failed.
+      accuracy: test accuracy at `best_step`; at the last evaluation where the training failed.
       final_accuracy: test accuracy at the last evaluation.
       failed_step: step at which the loss was first found not finite, or None.
     """
@@ -62,6 +68,7 @@ class Record:
     validation_loss: list[float | None]
     test_accuracy: list[float]
     test_loss: list[float | None]
+    judged_on: str
     best_step: int
     accuracy: float
     final_accuracy: float
@@ -74,39 +81,50 @@ def curve_fields(
     curve: Mapping[str, np.ndarray],
     *,
     failed_step: int,
+    judged_on: str,
     measure: str = "accuracy",
 ) -> dict[str, Any]:
     """The fields of a record that come from a curve.
+
+    An evaluation whose loss on the judging set is not finite is never the best; where there is
+    no other, the training has no result (`best_step` -1), as one that failed.
 
     Args:
       steps: the evaluated steps.
       curve: float arrays [steps] named as the fields, and `ran` (bool): False after the stop.
       failed_step: -1 where the training went well.
+      judged_on: a row of `JUDGES`. It is said, not inferred from the curve: a member that
+        diverged has no finite validation loss either.
       measure: `accuracy` or `loss`, what "best" is judged by.
+
+    Raises:
+      ValueError: an unknown judge.
     """
+    if judged_on not in JUDGES:
+        raise ValueError(f"the best evaluation is judged on one of {JUDGES}; got {judged_on!r}")
     count = int(np.sum(curve["ran"]))
     steps = list(steps[:count])
     lists = {
         name: [_finite(v) for v in np.asarray(curve[name][:count], float).round(DIGITS)]
-        for name in (
-            "train_loss",
-            "validation_accuracy",
-            "validation_loss",
-            "test_accuracy",
-            "test_loss",
-        )
+        for name in _CURVES
     }
     lists["train_loss"][0] = None
-    judged_on = "validation" if lists["validation_loss"][0] is not None else "test"
-    values = np.asarray(curve[f"{judged_on}_{measure}"][:count], float)
-    best = int(np.nanargmin(values) if measure == "loss" else np.nanargmax(values))
-    if judged_on == "test":
+    best = count - 1
+    if judged_on != "last":
+        values = np.asarray(curve[f"{judged_on}_{measure}"][:count], float)
+        values = -values if measure == "loss" else values
+        sound = np.isfinite(values) & np.isfinite(curve[f"{judged_on}_loss"][:count])
+        best = int(np.argmax(np.where(sound, values, -np.inf))) if sound.any() else -1
+    if judged_on != "validation":
         lists["validation_accuracy"] = lists["validation_loss"] = []
+    if failed_step >= 0:
+        best = -1
     accuracies = lists["test_accuracy"]
     return {
         "steps": steps,
         **lists,
-        "best_step": steps[best] if failed_step < 0 else -1,
+        "judged_on": judged_on,
+        "best_step": steps[best] if best >= 0 else -1,
         "accuracy": accuracies[best],
         "final_accuracy": accuracies[-1],
         "failed_step": failed_step if failed_step >= 0 else None,

@@ -30,6 +30,7 @@ def record(accuracy=0.9, best_step=100, **changes):
         "validation_loss": [],
         "test_accuracy": [0.1, 0.1] if failed else [0.1, accuracy - 0.05, accuracy],
         "test_loss": [2.3, None] if failed else [2.3, 0.6, 0.5],
+        "judged_on": "last",
         "best_step": -1 if failed else best_step,
         "accuracy": 0.0 if failed else accuracy,
         "final_accuracy": 0.1 if failed else accuracy - 0.01,

@@ -263,8 +263,10 @@ def records_of(
     mask: Mask,
     prunable: Collection[str],
     labels: Sequence[Label],
+    *,
+    judged_on: str,
 ) -> list[Record]:
-    """The records of a population, one a member."""
+    """The records of a population, one a member; `judged_on` as in `results.curve_fields`."""
     return [
         Record(
             **label._asdict(),
@@ -273,6 +275,7 @@ def records_of(
                 trained.steps,
                 {k: v[:, i] for k, v in trained.curve._asdict().items()},
                 failed_step=int(trained.failed_step[i]),
+                judged_on=judged_on,
                 measure=recipe.measure,
             ),
         )
