@@ -189,7 +189,8 @@ _COUNT = _Values("a whole number of at least 0", _whole)
 _SHARE = _Values("a number in [0, 1]", lambda v: _number(v, 1))
 _SHARES = _Values("a list of numbers in [0, 1]", lambda v: _list(v, _SHARE.holds))
 _LOSSES = _Values(
-    "a list of numbers of at least 0, or null", lambda v: _list(v, lambda x: x is None or _number(x))
+    "a list of numbers of at least 0, or null",
+    lambda v: _list(v, lambda x: x is None or _number(x)),
 )
 _FIELDS: Mapping[str, _Values] = {
     **dict.fromkeys(("phase", "arm"), _TEXT),
@@ -233,7 +234,8 @@ def _implied(r: Record) -> Iterator[tuple[str, bool, str]]:
     for name in _CURVES:
         judges = r.judged_on == "validation" or not name.startswith("validation")
         count = len(r.steps) if judges else 0
-        yield name, len(getattr(r, name)) == count, f"{count} values, as `steps` and `judged_on` say"
+        must = f"{count} values, as `steps` and `judged_on` say"
+        yield name, len(getattr(r, name)) == count, must
     if r.failed_step is not None:
         yield "best_step", r.best_step == -1, "-1, as `failed_step` says"
     elif r.judged_on == "last":

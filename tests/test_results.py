@@ -84,7 +84,7 @@ WRONG = [
     ("final_accuracy", 0.9, "final_accuracy=0.9; it must be 0.8"),
     ("final_accuracy", -0.1, "final_accuracy=-0.1"),
     ("density", 51.2, "density=51.2"),
-    ("test_accuracy", [0.1, 7.5, 0.8], r"test_accuracy=\[0.1, 7.5, 0.8\]; it must be a list of num"),
+    ("test_accuracy", [0.1, 7.5, 0.8], r"test_accuracy=\[0.1, 7.5, 0.8\]; it must be a list"),
     ("test_accuracy", [0.1, 0.9], "it must be 3 values, as `steps` and"),
     ("validation_accuracy", [], "it must be 3 values, as `steps` and"),
     ("validation_loss", [0.5, 0.5, math.inf], "a list of numbers of at least 0, or null"),
