@@ -267,7 +267,8 @@ def test_draws_of_a_control_are_averaged_before_it_is_paired():
     rows = analysis.summarize([*arm([0.83, 0.86], level=1), *found])
     (held,) = analysis.versus(rows, "theta_0", "redrawn")
     assert held.pairs == 2
-    assert held.gain == intervals.difference({0: 0.83, 1: 0.86}, {0: 0.82, 1: 0.84})
+    assert held.gain == pytest.approx(intervals.difference({0: 83, 1: 86}, {0: 82, 1: 84}), rel=1)
+    assert held.gain.value == pytest.approx(0.015)
     # One failed draw: an opponent is the mean of its others, and is itself lost where judged.
     rows = analysis.summarize([*arm([0.83, 0.86], level=1), *draws(0, [None, 0.84]), *found[2:]])
     (held,) = analysis.versus(rows, "theta_0", "redrawn")
