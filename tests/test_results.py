@@ -3,11 +3,15 @@
 import dataclasses
 import json
 import math
+import re
+import types
 
 import numpy as np
 import pytest
 
+from experiments import running
 from ltjax import results
+from ltjax.lottery import common
 from tests.fakes import record
 
 NAN = math.nan
@@ -137,3 +141,22 @@ def test_every_field_has_a_rule_and_is_missed():
 def test_a_line_that_is_no_record_is_named(text):
     with pytest.raises(ValueError, match="the record in line 1 is no JSON"):
         results.loads(text)
+
+
+CUT = record(level=1, kept=0, layers={"head/kernel": (0, 1000)})
+TOLD = "ticket, level 1: no weight is kept in head/kernel (1 of 1 trainings)"
+
+
+def test_a_search_without_a_directory_warns_of_layers_that_keep_nothing():
+    with pytest.warns(UserWarning, match=re.escape(TOLD)):
+        assert common.once("source_01", lambda resume, observe: ({}, [CUT])) == ({}, [CUT])
+
+
+def test_a_binary_names_layers_that_keep_nothing_on_standard_error(tmp_path, capsys):
+    (tmp_path / "records.jsonl").write_text(results.dumps([record(), CUT]))
+    run = types.SimpleNamespace(records_file=tmp_path / "records.jsonl", report="report.html")
+    assert running.answer(run) == 0
+    printed = capsys.readouterr()
+    assert f"warning: source, {TOLD}" in printed.err
+    assert len(printed.err.splitlines()) == 1
+    assert "! ticket, level 1: no weight is kept in head/kernel" in printed.out

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Collection, Sequence
 import functools
 from typing import Any, NamedTuple, Protocol
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, population, pruning, train, trees
+from ltjax import analysis, masks, population, pruning, train, trees
 from ltjax.data import Dataset, Parts, validation_rows
 from ltjax.models import Network
 from ltjax.population import Observer, Trained, Trainer
@@ -30,9 +31,12 @@ class Keeper(Protocol):
 
 
 def once(piece: str, compute: Compute) -> tuple[Tree, list[Record]]:
-    """The keeper that keeps nothing."""
+    """The keeper that keeps nothing, and warns of layers that keep no weight."""
     del piece
-    return compute(None, None)
+    tree, records = compute(None, None)
+    for sentence in analysis.cut_layers(records):  # The binaries say it at the end of a run.
+        warnings.warn(sentence, stacklevel=2)
+    return tree, records
 
 
 def piece_of(level: int) -> str:
