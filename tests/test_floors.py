@@ -9,8 +9,8 @@ import ltjax
 
 ROOT = pathlib.Path(ltjax.__file__).parent
 FLOORS = (
-    {"types", "results", "intervals"},
-    {"keys", "trees", "rundir", "paired"},
+    {"types", "results"},
+    {"keys", "trees", "rundir", "intervals"},
     {"analysis", "checkpoints", "config", "convergence", "data", "masks", "models", "optimizers"}
     | {"progress", "published", "scores", "units"},
     {"portable", "pruning", "report", "tickets", "train"},
