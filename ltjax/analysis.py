@@ -8,6 +8,7 @@ phase), where it says whether the row is a winning ticket, or against a control 
 import collections
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
+import itertools
 import math
 import statistics
 
@@ -68,6 +69,8 @@ class Row:
         mean over its repeats.
       best_steps: step of the best evaluation, likewise.
       lost: replicates of which a training failed.
+      grid: smallest distance of two accuracies of its curves, which bounds one test example: few
+        pairs may gain the same number of examples by chance, and that is no certainty.
       layers: mean kept and number of prunable weights by layer.
       cut: layers that keep no weight at all, with the number of trainings where it is so.
     """
@@ -91,6 +94,7 @@ class Row:
     accuracies: Mapping[int, float]
     best_steps: Mapping[int, float]
     lost: tuple[int, ...]
+    grid: float
     layers: Mapping[str, tuple[float, int]]
     cut: Mapping[str, int]
 
@@ -248,7 +252,7 @@ def _verdict(row: Row, against: Row) -> Verdict:
         and not row.lost
         and _mean(ours) >= _mean(theirs) - _ROUNDING
         and _mean(steps) <= _mean(their_steps),
-        gain=intervals.difference(ours, theirs),
+        gain=intervals.difference(ours, theirs, grid=min(row.grid, against.grid)),
         pairs=len(both),
         lost=len(row.lost) - tied,
         tied=tied,
@@ -333,12 +337,18 @@ def _row(group: Sequence[Record]) -> Row:
         accuracies={i: statistics.fmean([r.accuracy for r in own]) for i, own in draws.items()},
         best_steps={i: statistics.fmean([r.best_step for r in own]) for i, own in draws.items()},
         lost=tuple(sorted({r.replicate for r in group if has_failed(r)})),
+        grid=_grid({a for r in group for a in r.test_accuracy}),
         layers={
             name: (statistics.fmean([r.layers[name][0] for r in group]), size)
             for name, (_, size) in first.layers.items()
         },
         cut=_cut(group),
     )
+
+
+def _grid(values: Iterable[float]) -> float:
+    gaps = (b - a for a, b in itertools.pairwise(sorted(values)))
+    return min((gap for gap in gaps if gap > _ROUNDING), default=0.0)
 
 
 def _mean_sd(values: Sequence[float]) -> tuple[float, float]:

@@ -28,7 +28,8 @@ def record(accuracy=0.9, best_step=100, **changes):
         "train_loss": [None, None] if failed else [None, 0.5, 0.4],
         "validation_accuracy": [],
         "validation_loss": [],
-        "test_accuracy": [0.1, 0.1] if failed else [0.1, accuracy - 0.05, accuracy],
+        # 0.0002: one of 5000 test examples.
+        "test_accuracy": [0.1, 0.1] if failed else [0.1, 0.1002, accuracy],
         "test_loss": [2.3, None] if failed else [2.3, 0.6, 0.5],
         "judged_on": "last",
         "best_step": -1 if failed else best_step,
@@ -259,6 +260,20 @@ def test_the_verdict_is_that_of_the_pairs_and_a_failure_is_a_loss(dense, pruned,
     assert (held.lost, held.tied, held.won) == decided
 
 
+def test_equal_gains_of_few_test_examples_are_no_certainty():
+    """One example of 360 more, twice, with no spread: that may be rounding; 20 more are not."""
+    for more, word in ((1, "matches"), (20, "wins")):
+        curves = [[36, 300, 301, 324], [36, 310, 330], *([36, n + more] for n in (324, 330))]
+        found = [
+            record(c[-1] / 360, level=i // 2, replicate=i % 2, test_accuracy=[n / 360 for n in c])
+            for i, c in enumerate(curves)
+        ]
+        (verdict,) = analysis.winning(analysis.summarize(found), "theta_0")
+        assert (verdict.wins, verdict.word) == (True, word)
+        assert verdict.gain is not None
+        assert verdict.gain.low < verdict.gain.value == pytest.approx(more / 360, abs=1e-6)
+
+
 def test_draws_of_a_control_are_averaged_before_it_is_paired():
     def draws(repeat, accuracies):
         return arm(accuracies, arm="redrawn", level=1, repeat=repeat)
@@ -267,13 +282,14 @@ def test_draws_of_a_control_are_averaged_before_it_is_paired():
     rows = analysis.summarize([*arm([0.83, 0.86], level=1), *found])
     (held,) = analysis.versus(rows, "theta_0", "redrawn")
     assert held.pairs == 2
-    assert held.gain == pytest.approx(intervals.difference({0: 83, 1: 86}, {0: 82, 1: 84}), rel=1)
-    assert held.gain.value == pytest.approx(0.015)
+    expected = intervals.difference({0: 0.83, 1: 0.86}, {0: 0.82, 1: 0.84})
+    assert held.gain == pytest.approx(expected)
     # One failed draw: an opponent is the mean of its others, and is itself lost where judged.
     rows = analysis.summarize([*arm([0.83, 0.86], level=1), *draws(0, [None, 0.84]), *found[2:]])
     (held,) = analysis.versus(rows, "theta_0", "redrawn")
     assert (held.lost, held.won, held.pairs) == (0, 0, 2)
-    assert analysis.versus(rows, "redrawn", "theta_0")[0].word == "loses"
+    (held,) = analysis.versus(rows, "redrawn", "theta_0")
+    assert (held.word, held.lost, held.pairs) == ("loses", 1, 1)
 
 
 def test_arms_are_met_at_the_pruned_levels_that_both_have():

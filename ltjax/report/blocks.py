@@ -13,8 +13,9 @@ from ltjax.report.tables import Line, lines, one_size, shared_sizes
 READING = (
     "Accuracies are in percent of the test set, as mean \N{PLUS-MINUS SIGN} standard deviation "
     "(n - 1) over the trainings that did not fail; how many failed stands beside them. Gains are "
-    "paired by replicate, in percentage points, with the 95 % interval of Student's t. A dagger "
-    "marks a level at which some layer keeps no weight; the notes name it."
+    "paired by replicate, in percentage points, with the 95 % interval of Student's t; their "
+    "spread counts as at least that of rounding to test examples. A dagger marks a level at which "
+    "some layer keeps no weight; the notes name it."
 )
 
 
