@@ -3,12 +3,13 @@
 from collections.abc import Callable, Collection, Sequence
 import functools
 from typing import Any, NamedTuple, Protocol
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, population, pruning, tickets, train, trees
+from ltjax import analysis, masks, population, pruning, tickets, train, trees
 from ltjax.data import Dataset, Parts, validation_rows
 from ltjax.models import Network
 from ltjax.population import Observer, Trained, Trainer
@@ -30,9 +31,12 @@ class Keeper(Protocol):
 
 
 def once(piece: str, compute: Compute) -> tuple[Tree, list[Record]]:
-    """The keeper that keeps nothing."""
+    """The keeper that keeps nothing, and warns of layers that keep no weight."""
     del piece
-    return compute(None, None)
+    tree, records = compute(None, None)
+    for sentence in analysis.cut_layers(records):  # The binaries say it at the end of a run.
+        warnings.warn(sentence, stacklevel=2)
+    return tree, records
 
 
 def piece_of(level: int) -> str:
@@ -269,8 +273,10 @@ def records_of(
     mask: Mask,
     prunable: Collection[str],
     labels: Sequence[Label],
+    *,
+    judged_on: str,
 ) -> list[Record]:
-    """The records of a population, one a member."""
+    """The records of a population, one a member; `judged_on` as in `results.curve_fields`."""
     return [
         Record(
             **label._asdict(),
@@ -279,6 +285,7 @@ def records_of(
                 trained.steps,
                 {k: v[:, i] for k, v in trained.curve._asdict().items()},
                 failed_step=int(trained.failed_step[i]),
+                judged_on=judged_on,
                 measure=recipe.measure,
             ),
         )

@@ -210,7 +210,10 @@ class _Work:
             **jax.tree.map(lambda leaf: leaf[again], seen)._asdict(),
         )
         trained = self.trainer.train(members, data, resume=resume, observe=observe, stop=self.stop)
-        records = records_of(trained, self.recipe, jax.device_get(mask), prunable, labels)
+        judged_on = "validation" if self.validation else "last"
+        records = records_of(
+            trained, self.recipe, jax.device_get(mask), prunable, labels, judged_on=judged_on
+        )
         unknown = {
             (level.level, name)
             for level in levels
