@@ -39,9 +39,10 @@ class Row:
       phase: `source` or `target`.
       arm: start point or control.
       level: rounds of pruning; 0 is the dense network.
-      density: nominal share of the prunable weights that are kept, in [0, 1].
+      nominal: density asked, in [0, 1].
       kept: kept prunable weights; the rounded mean, should replicates differ.
       prunable: prunable weights.
+      kernels: weights of all kernels, and of whatever else is prunable.
       total: all parameters.
       n: trainings in the means: replicates, each with its repeats.
       failed: replicates left out.
@@ -54,14 +55,16 @@ class Row:
       accuracies: test accuracy at the best evaluation by replicate, without the failed ones; the
         mean over its repeats.
       layers: mean kept and number of prunable weights by layer.
+      dense: weights of the layers that stay dense.
     """
 
     phase: str
     arm: str
     level: int
-    density: float
+    nominal: float
     kept: int
     prunable: int
+    kernels: int
     total: int
     n: int
     failed: int
@@ -73,9 +76,10 @@ class Row:
     best_step_sd: float
     accuracies: Mapping[int, float]
     layers: Mapping[str, tuple[float, int]]
+    dense: Mapping[str, int]
 
     @property
-    def achieved(self) -> float:
+    def density(self) -> float:
         """Share of the prunable weights that are kept, by count, in [0, 1]."""
         return self.kept / self.prunable if self.prunable else math.nan
 
@@ -190,8 +194,8 @@ def winning(rows: Sequence[Row], arm: str, *, phase: str | None = None) -> list[
 def smallest_winning_density(
     rows: Sequence[Row], arm: str, *, phase: str | None = None
 ) -> float | None:
-    """The smallest achieved density at which the arm is a winning ticket, or None."""
-    return min((v.row.achieved for v in winning(rows, arm, phase=phase) if v.wins), default=None)
+    """The smallest density at which the arm is a winning ticket, or None."""
+    return min((v.row.density for v in winning(rows, arm, phase=phase) if v.wins), default=None)
 
 
 def difference(row: Row, dense: Row) -> Difference | None:
@@ -258,9 +262,10 @@ def _row(group: Sequence[Record]) -> Row:
         phase=first.phase,
         arm=first.arm,
         level=first.level,
-        density=first.density,
+        nominal=first.nominal,
         kept=round(statistics.fmean([r.kept for r in group])),
         prunable=first.prunable,
+        kernels=first.kernels,
         total=first.total,
         n=len(good),
         failed=len(group) - len(good),
@@ -278,6 +283,7 @@ def _row(group: Sequence[Record]) -> Row:
             name: (statistics.fmean([r.layers[name][0] for r in group]), size)
             for name, (_, size) in first.layers.items()
         },
+        dense=first.dense,
     )
 
 

@@ -77,7 +77,8 @@ def first_alone():
 
 def test_every_level_keeps_exactly_what_was_planned(levels):
     assert [level.level for level in levels] == [0, 1, 2]
-    assert [level.density for level in levels] == list(PLAN.densities)
+    assert [level.nominal for level in levels] == list(PLAN.nominal)
+    assert [level.density for level in levels] == pytest.approx(PLAN.densities)
     check_counts(levels)
 
 
@@ -313,7 +314,7 @@ def test_a_head_that_fits_is_drawn_afresh_where_asked(levels, first_alone):
 
 def test_a_single_ticket_moves_with_the_dense_network_it_came_from(levels):
     alone = lottery.found(levels[2].ticket(1, meta={"source": "blobs"}))
-    assert (alone.level, alone.density) == (2, PLAN.densities[2])
+    assert (alone.level, alone.nominal) == (2, PLAN.nominal[2])
     assert alone.ticket().meta["level"] == 2
     arms = ("theta_0", "theta_S")
     TRAINER.seen.clear()

@@ -180,7 +180,7 @@ def test_target_densities_prune_the_output_by_half_as_paper_004():
     kept = dict(zip(plan.prunable, plan.counts[1], strict=True))
     assert kept["dense_0/kernel"] == 25
     assert kept["head/kernel"] == 30 - round(0.375 * 30)
-    assert plan.densities == (1.0, 0.25)
+    assert plan.nominal == (1.0, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_a_plan_may_begin_with_what_a_mask_left():
     assert other.counts[1] == tuple(
         n - round((0.1 if "head" in name else 0.2) * n) for name, n in flipped.items()
     )
-    assert other.densities[0] == pytest.approx(1 - KEPT_002["fc"][6] / 266200)
+    assert other.nominal[0] == pytest.approx(1 - KEPT_002["fc"][6] / 266200)
 
 
 def test_a_level_that_keeps_nothing_at_all_is_refused():

@@ -94,7 +94,7 @@ def words_of(page_text):
 def test_the_table_has_one_line_a_level_with_every_number():
     shown = report.table(small())
     lines = [" ".join(line.split()) for line in shown.splitlines()]
-    # Level, density asked for and achieved, kept, then accuracy, deviation and steps by arm.
+    # Level, density asked for and kept, weights, then accuracy, deviation and steps by arm.
     assert "0 100.00 100.00 1,000 91.00 +-1.41 1,250" in lines
     assert "1 80.00 80.00 800 94.00 +-1.41* 1,250 94.00 +-1.41 1,250" in lines
     assert "2 64.00 64.00 640 61.00 1,200 61.00 1,200" in lines
@@ -145,7 +145,7 @@ def test_columns_stand_under_their_heads():
 def test_the_page_holds_every_number_of_the_records():
     text = words_of(page(small()))
     for row in analysis.summarize(small()):
-        achieved = f"{100 * row.achieved:.2f}"
+        achieved = f"{100 * row.density:.2f}"
         assert f"{row.level} {achieved} {achieved} {row.kept:,}" in text
         spread = "" if row.n < 2 else f" ± {100 * row.accuracy_sd:.2f}"
         assert f"{100 * row.accuracy:.2f}{spread}" in text

@@ -29,7 +29,7 @@ def cut(dense: Found, plan: pruning.Plan) -> Iterator[Found]:
         mask = jax.device_get(prune(dense.theta_S.params, dense.mask, counts))
         yield dense._replace(
             level=number,
-            density=plan.densities[number],
+            nominal=plan.nominal[number],
             mask=mask,
             prunable=plan.prunable,
             records=[],

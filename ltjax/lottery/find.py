@@ -150,7 +150,7 @@ def _levels(
             theta_k = level.trained.snapshot
         yield Found(
             level=level.number,
-            density=work.plan.densities[level.number],
+            nominal=work.plan.nominal[level.number],
             mask=level.mask,
             theta_0=theta_0,
             theta_k=theta_k,
@@ -257,7 +257,7 @@ class _Work:
                 mask,
                 self.plan.prunable,
                 [
-                    Label("source", "ticket", number, self.plan.densities[number], replicate)
+                    Label("source", "ticket", number, self.plan.nominal[number], replicate)
                     for replicate in range(self.replicates)
                 ],
             )

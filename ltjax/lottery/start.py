@@ -114,7 +114,7 @@ def at_start(
         tree, _ = keep(number, compute)
         yield level._replace(
             level=number,
-            density=plan.densities[number],
+            nominal=plan.nominal[number],
             mask=tree["mask"],
             prunable=plan.prunable,
             records=[],

@@ -68,7 +68,7 @@ def results(rows: Sequence[Row]) -> str:
 
 def full(rows: Sequence[Row]) -> str:
     """One table an arm with everything that a row holds, and the difference to the dense one."""
-    names = ["level", "achieved", "accuracy", "final accuracy", "steps to best", "replicates"]
+    names = ["level", "density", "accuracy", "final accuracy", "steps to best", "replicates"]
     names += ["failed", "difference to dense", "95 % interval", "pairs"]
     tables = []
     for arm in analysis.arms(rows):
@@ -88,14 +88,14 @@ def layer_table(rows: Sequence[Row]) -> str:
         for row in group:
             densities = row.layer_densities
             shares = [words.percent(densities.get(name, math.nan)) for name in row.layers]
-            body.append("".join(map(cell, [str(row.level), words.percent(row.achieved), *shares])))
+            body.append("".join(map(cell, [str(row.level), words.percent(row.density), *shares])))
         tables.append(f"<h3>{html.escape(title)}</h3>")
         tables.append(table("", f"<tr>{heads(['level', 'all', *sizes])}</tr>", body))
     return "\n".join(tables)
 
 
 def _counts(row: Row, columns: int) -> str:
-    densities = [words.percent(row.density), words.percent(row.achieved)]
+    densities = [words.percent(row.nominal), words.percent(row.density)]
     counts = [words.count(n) for n in (row.kept, row.prunable, row.total)[:columns]]
     return "".join(map(cell, [str(row.level), *densities, *counts]))
 
@@ -116,7 +116,7 @@ def _numbers(row: Row, verdict: Verdict | None) -> str:
         steps += f' <span class="sd">\N{PLUS-MINUS SIGN} {words.count(row.best_step_sd)}</span>'
     cells = [
         str(row.level),
-        words.percent(row.achieved),
+        words.percent(row.density),
         _spread(row.accuracy, row.accuracy_sd),
         _spread(row.final_accuracy, row.final_accuracy_sd),
         steps,

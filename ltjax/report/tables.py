@@ -109,13 +109,17 @@ def shared_sizes(rows: Sequence[Row]) -> str:
     """Says of how many weights the kept ones are, where that is the same in every row."""
     if (sizes := one_size(rows)) is None:
         return ""
-    prunable, total = map(words.count, sizes)
-    return f"Kept: of {prunable} prunable weights, of {total} parameters in all."
+    prunable, kernels, total = map(words.count, sizes)
+    text = f"Kept: of {prunable} prunable weights, of {total} parameters in all."
+    if not rows[0].dense:
+        return text
+    dense = ", ".join(f"{name} ({words.count(size)})" for name, size in rows[0].dense.items())
+    return f"{text} All kernels together: {kernels} weights. Left dense: {dense}."
 
 
-def one_size(rows: Sequence[Row]) -> tuple[int, int] | None:
-    """Prunable weights and all parameters, where they are the same in every row."""
-    sizes = {(r.prunable, r.total) for r in rows}
+def one_size(rows: Sequence[Row]) -> tuple[int, int, int] | None:
+    """Prunable weights, those of all kernels, and all parameters, where every row has the same."""
+    sizes = {(r.prunable, r.kernels, r.total) for r in rows}
     return next(iter(sizes)) if len(sizes) == 1 else None
 
 
@@ -131,8 +135,8 @@ def _counts(table_lines: Sequence[Line]) -> list[_Column]:
     rows = [n.any for n in table_lines]
     columns = [
         _Column("level", [str(r.level) for r in rows]),
-        _Column("nominal density %", [words.percent(r.density) for r in rows]),
-        _Column("achieved density %", [words.percent(r.achieved) for r in rows]),
+        _Column("nominal density %", [words.percent(r.nominal) for r in rows]),
+        _Column("density %", [words.percent(r.density) for r in rows]),
         _Column("kept", [words.count(r.kept) for r in rows]),
     ]
     if one_size(rows) is None:

@@ -50,8 +50,8 @@ def _found(rows: Sequence[Row], arm: str) -> str:
     levels = f"{len(wins)} of {len(verdicts)} pruned level{'s'[: len(verdicts) > 1]}"
     if not wins:
         return f"no winning ticket ({levels})"
-    last = min(wins, key=lambda v: v.row.achieved).row
+    last = min(wins, key=lambda v: v.row.density).row
     return (
-        f"winning ticket down to density {percent(last.achieved)} % "
+        f"winning ticket down to density {percent(last.density)} % "
         f"(level {last.level}: {count(last.kept)} of {count(last.prunable)} weights; {levels})"
     )
