@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax import masks, population, pruning, tickets, trees
+from ltjax.analysis import has_failed
 from ltjax.data import Dataset, Parts
 from ltjax.lottery.common import (
     Found,
@@ -276,12 +277,10 @@ class _Work:
         rated = level.trained.variables if ended else level.start.variables
         members = self.members(level.start._replace(variables=rated), level.mask)
         keys = fold(keys_for(self.key, "score", self.replicates), number)
-        counts = jnp.asarray(self.plan.counts[number], jnp.int32)
-        return jax.device_get(
-            pruner(self.score, self.recipe, self.score_batch, self.plan.groups)(
-                members, self.data, keys, counts
-            )
-        )
+        failed = [has_failed(record) for record in level.trained.records]
+        prune = pruner(self.score, self.recipe, self.score_batch, self.plan.groups)
+        counts = self.plan.counts[number]
+        return jax.device_get(prune(members, self.data, keys, counts, failed))
 
 
 @functools.lru_cache(maxsize=4)

@@ -89,7 +89,7 @@ def at_start(
             **seen,
         )
         at = keys if same_batch else fold(keys, number)
-        return prune(members, data, at, jnp.asarray(counts, jnp.int32))
+        return prune(members, data, at, counts)
 
     @functools.cache
     def by_level(number: int) -> Mask:
