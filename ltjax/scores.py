@@ -117,15 +117,16 @@ def synflow(params: Params, probe: Probe) -> Scores:
                 return jnp.where(divided & (through > 0), leaf / through, leaf)
             return leaf * bright if name.endswith("bias") else leaf
 
-        def flow(weights: Params, image: Images) -> Scalar:
-            return probe.forward(weights, image).sum() * bright
+        def flow(params: Params, image: Images) -> Scalar:
+            return probe.forward(params, image).sum() * bright
 
         here = trees.map_with_name(scaled, positive)
         total, (slopes, slope) = jax.value_and_grad(flow, (0, 1))(here, image * bright)
         scores = jax.tree.map(jnp.multiply, here, slopes)
         of = dict(zip(trees.names(scores), jax.tree.leaves(scores), strict=True))
         finite = [jnp.isfinite(leaf).all() for leaf in of.values()]
-        large = [(of[n] > _TINY).any() for n in kernels]
+        weights = dict(zip(trees.names(here), jax.tree.leaves(here), strict=True))
+        large = [(of[n] > _TINY).any() | ~weights[n].any() for n in kernels]
         added = sum((leaf.sum() for n, leaf in of.items() if n.endswith("bias")), 0.0)
         euler = [jnp.abs((image * bright * slope).sum() + added - total) <= _EXACT * total]
         for name, (stacked, *_) in kernels.items():

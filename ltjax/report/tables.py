@@ -114,7 +114,7 @@ def shared_sizes(rows: Sequence[Row]) -> str:
     if not rows[0].dense:
         return text
     dense = ", ".join(f"{name} ({words.count(size)})" for name, size in rows[0].dense.items())
-    return f"{text} All kernels together: {kernels} weights. Left dense: {dense}."
+    return f"{text} All kernels: {kernels} weights. Left dense: {dense}."
 
 
 def one_size(rows: Sequence[Row]) -> tuple[int, int, int] | None:
