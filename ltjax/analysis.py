@@ -83,6 +83,10 @@ class Row:
         """Share of the prunable weights that are kept, by count, in [0, 1]."""
         return self.kept / self.prunable if self.prunable else math.nan
 
+    def density_of(self, size: int) -> float:
+        """Share that is kept of `size` weights, all kernels or all parameters, in [0, 1]."""
+        return (size - self.prunable + self.kept) / size
+
     @property
     def layer_densities(self) -> dict[str, float]:
         """Share of the weights kept in each prunable layer, in [0, 1]."""

@@ -127,7 +127,9 @@ def _roles(params: Tree, head: str) -> dict[str, tuple[str, Axes | None]]:
     for path, shape in shapes.items():
         module, last = path[:-1], path[-1] if path else ""
         where, kind, form = "/".join(module), "other", None
-        called = "norm" in "".join(module[-1:]).lower() and (*module, "kernel") not in shapes
+        normal = module in scaled or (
+            "norm" in "".join(module[-1:]).lower() and (*module, "kernel") not in shapes
+        )
         if last == "kernel":
             siblings = {(*module[:-1], name) for name in _ATTENTION[:3]}
             attends = siblings <= modules or any(
@@ -139,11 +141,7 @@ def _roles(params: Tree, head: str) -> dict[str, tuple[str, Axes | None]]:
                 kind = "output"
         elif last == "embedding":
             kind = "embedding"
-        elif (
-            last == "scale"
-            or last.endswith("/scale")
-            or (last == "bias" and (called or module in scaled))
-        ):
+        elif last == "scale" or last.endswith("/scale") or (last == "bias" and normal):
             kind = "norm"
         elif last == "bias":
             kind = "bias"

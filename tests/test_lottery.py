@@ -78,7 +78,12 @@ def first_alone():
 def test_every_level_keeps_exactly_what_was_planned(levels):
     assert [level.level for level in levels] == [0, 1, 2]
     assert [level.nominal for level in levels] == list(PLAN.nominal)
-    assert [level.density for level in levels] == pytest.approx(PLAN.densities)
+    for level, density in zip(levels, PLAN.densities, strict=True):
+        meta = level.ticket(1).meta
+        for said in (level, *level.records):
+            assert (said.density, said.nominal) == (density, level.nominal)
+        assert (meta["density"], meta["nominal"]) == (density, level.nominal)
+    assert levels[2].density > levels[2].nominal + 0.01  # The output is pruned by less.
     check_counts(levels)
 
 

@@ -104,6 +104,15 @@ def test_the_table_has_one_line_a_level_with_every_number():
     assert shown.isascii()
 
 
+def test_what_stays_dense_is_named():
+    left = {"kernels": 1500, "dense": {"embed/embedding": 480, "patch/kernel": 500}}
+    shown = report.table([record(**left), record(level=1, **left)])
+    assert "All kernels: 1,500 weights." in shown
+    assert "Left dense: embed/embedding (480), patch/kernel (500)." in shown
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert any(line.startswith("1 80.00 80.00 86.67 80.20 800") for line in lines)
+
+
 def test_sizes_that_differ_stand_in_the_table():
     other = record(level=1, kept=700, prunable=900, total=905)
     lines = [" ".join(line.split()) for line in report.table([record(), other]).splitlines()]

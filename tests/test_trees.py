@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import running
 from ltjax import pruning, trees, units
 
 
@@ -122,6 +123,9 @@ def test_every_kernel_is_pruned_and_what_stays_dense_is_named():
     assert some.density(1, of="kernels") == pytest.approx(
         (sum(some.dense.values()) - 96 + some.kept(1)) / some.kernels
     )
+    said = running.describe_plan(some)
+    assert "left dense: position (96 weights)" in said
+    assert f"of all kernels {some.density(1, of='kernels'):.4f}" in said
     assert pruning.of_mask(jax.tree.map(lambda p: np.ones(p.shape, bool), params), ["head/kernel"])
 
 

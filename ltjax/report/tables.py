@@ -137,8 +137,13 @@ def _counts(table_lines: Sequence[Line]) -> list[_Column]:
         _Column("level", [str(r.level) for r in rows]),
         _Column("nominal density %", [words.percent(r.nominal) for r in rows]),
         _Column("density %", [words.percent(r.density) for r in rows]),
-        _Column("kept", [words.count(r.kept) for r in rows]),
     ]
+    if any(r.dense for r in rows):
+        columns += [
+            _Column("of all kernels %", [words.percent(r.density_of(r.kernels)) for r in rows]),
+            _Column("of all parameters %", [words.percent(r.density_of(r.total)) for r in rows]),
+        ]
+    columns.append(_Column("kept", [words.count(r.kept) for r in rows]))
     if one_size(rows) is None:
         columns += [
             _Column("of prunable", [words.count(r.prunable) for r in rows]),
