@@ -125,7 +125,7 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
             found.append(
                 Found(
                     level=records[0].level,
-                    density=records[0].density,
+                    nominal=records[0].nominal,
                     mask=tree["mask"],
                     theta_0=theta_0,
                     theta_k=theta_k,

@@ -47,12 +47,12 @@ def piece_of(level: int) -> str:
 class Found(NamedTuple):
     """One level of a search: the tickets of all replicates, stacked.
 
-    Trees have a leading axis of replicates. `density` is nominal. `without` names the start
-    points that are not known; their records are left out.
+    Trees have a leading axis of replicates. `nominal` is the density asked. `without` names the
+    start points that are not known; their records are left out.
     """
 
     level: int
-    density: float
+    nominal: float
     mask: Mask
     theta_0: Variables
     theta_k: Variables
@@ -60,6 +60,11 @@ class Found(NamedTuple):
     prunable: tuple[str, ...]
     records: list[Record]
     without: tuple[str, ...] = ()
+
+    @property
+    def density(self) -> float:
+        """Share of the prunable weights that the masks keep, all replicates alike."""
+        return masks.count(population.member(self.mask, 0), self.prunable).density
 
     def ticket(self, replicate: int = 0, *, meta: dict[str, Any] | None = None) -> Ticket:
         """The ticket of one replicate.
@@ -81,7 +86,8 @@ class Found(NamedTuple):
                 **(meta or {}),
                 "level": self.level,
                 "replicate": replicate,
-                "density": self.density,
+                "density": masks.count(pick(self.mask), self.prunable).density,
+                "nominal": self.nominal,
             },
         )
 
@@ -98,7 +104,7 @@ def found(ticket: Ticket) -> Found:
     wrap = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)  # noqa: E731
     return Found(
         level=int(ticket.meta.get("level", 1)),
-        density=float(ticket.meta.get("density", 1.0)),
+        nominal=float(ticket.meta.get("nominal", ticket.meta.get("density", 1.0))),
         mask=wrap(ticket.mask),
         prunable=ticket.prunable,
         records=[],
@@ -115,7 +121,7 @@ def dense_of(level: Found) -> Found:
     everything = jax.tree.map(np.ones_like, level.mask)
     return level._replace(
         level=0,
-        density=1.0,
+        nominal=1.0,
         mask=everything,
         theta_S=level.theta_0,
         records=[],
@@ -262,7 +268,7 @@ class Label(NamedTuple):
     phase: str
     arm: str
     level: int
-    density: float
+    nominal: float
     replicate: int
     repeat: int = 0
 
@@ -277,10 +283,12 @@ def records_of(
     judged_on: str,
 ) -> list[Record]:
     """The records of a population, one a member; `judged_on` as in `results.curve_fields`."""
+    counts = [masks.count(population.member(mask, i), prunable) for i in range(len(labels))]
     return [
         Record(
             **label._asdict(),
-            **masks.count(population.member(mask, i), prunable)._asdict(),
+            density=counts[i].density,
+            **counts[i]._asdict(),
             **curve_fields(
                 trained.steps,
                 {k: v[:, i] for k, v in trained.curve._asdict().items()},

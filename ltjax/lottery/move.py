@@ -195,7 +195,7 @@ class _Work:
         ]
         start, mask = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *made)
         labels = [
-            Label(self.phase, name, level.level, level.density, replicate, repeat)
+            Label(self.phase, name, level.level, level.nominal, replicate, repeat)
             for level in levels
             for name, repeat in self.drawn
             for replicate in range(replicates)
