@@ -9,7 +9,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
-from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
+from jaxtyping import Bool, Float, Int, PyTree, UInt8
+import numpy as np
+
+Array: TypeAlias = jax.Array | np.ndarray
 
 Key: TypeAlias = jax.Array
 """A typed key, as `jax.random.key` makes it."""
