@@ -14,7 +14,7 @@ from jax import lax
 import jax.numpy as jnp
 import optax
 
-from ltjax import masks, trees
+from ltjax import keys, masks, trees
 from ltjax.data import order
 from ltjax.optimizers import Schedule
 from ltjax.scores import Probe
@@ -77,7 +77,7 @@ class Recipe:
       batch_size: examples a step.
       steps: steps of the whole training.
       every: steps between evaluations.
-      snapshot: step whose variables are kept as theta_k, or None.
+      snapshot: step whose variables may be kept as theta_k, or None; it is evaluated.
       patience: evaluations without a better validation result before it stops, though never
         before `snapshot`; 0 never stops.
       measure: `accuracy` or `loss`, which validation result is compared.
@@ -125,7 +125,6 @@ class State(NamedTuple):
 
     variables: Variables
     opt_state: Tree
-    snapshot: Variables
     best: Variables
     best_value: jax.Array
     best_step: jax.Array
@@ -171,7 +170,6 @@ def begin(member: Member, *, recipe: Recipe, opt_state: Tree | None = None) -> S
     return State(
         variables=variables,
         opt_state=opt_state,
-        snapshot=empty if recipe.snapshot is None else variables,
         best=variables if recipe.keep == "best" else empty,
         best_value=jnp.float32(-jnp.inf),
         best_step=jnp.int32(-1),
@@ -216,8 +214,7 @@ def leg(
 def _steps(
     state: State, member: Member, data: Data, first: jax.Array, last: jax.Array, recipe: Recipe
 ) -> tuple[Variables, Tree, Scalar]:
-    order_key, augment_key = jax.random.split(member.key)
-    rows = _rows(order_key, first, member.train_rows.size, recipe)
+    rows = _rows(keys.derive(member.key, "order"), first, member.train_rows.size, recipe)
     live = _trainable(member.mask, recipe.frozen)
     optimizer = optax.chain(recipe.optimizer, masks.hold(live))
 
@@ -226,7 +223,7 @@ def _steps(
         batch = member.train_rows if rows is None else member.train_rows[rows[t - first]]
         pixels = data.train.images[batch]
         if recipe.augment is not None:
-            pixels = recipe.augment(jax.random.fold_in(augment_key, t), pixels)
+            pixels = recipe.augment(keys.derive(member.key, "augment", t), pixels)
         (loss, stats), grads = jax.value_and_grad(_loss, has_aux=True)(
             variables.params,
             variables.stats,
@@ -287,7 +284,7 @@ def _loss(
 
 def probe(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -> Probe:
     """What scores may ask, on one random batch of the member's rows."""
-    pick, draw = jax.random.split(key)
+    pick = keys.derive(key, "batch")
     rows = jax.random.choice(pick, member.train_rows, (batch,), replace=False)
     pixels, labels = data.train.images[rows], labels_of(data.train, rows, member)
 
@@ -297,7 +294,8 @@ def probe(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -
     def forward(params: Params, images: Images) -> jax.Array:
         return recipe.apply(Variables(params, member.start.stats), images, train=False)[0]
 
-    return Probe(draw, loss, forward, pixels_to_images(pixels, data))
+    images = pixels_to_images(pixels, data)
+    return Probe(keys.derive(key, "draws of the score"), loss, forward, images, labels)
 
 
 def _evaluate(
@@ -345,7 +343,7 @@ def evaluate(
 
 
 def _judge(state: State, report: Evaluation, step: jax.Array, recipe: Recipe) -> State:
-    """Books the evaluation: best so far, patience, snapshot, failure."""
+    """Books the evaluation: best so far, patience, failure."""
     judged = jnp.isfinite(report.validation_loss)
     value = report.validation_accuracy
     if recipe.measure == "loss":
@@ -368,9 +366,6 @@ def _judge(state: State, report: Evaluation, step: jax.Array, recipe: Recipe) ->
         stopped=failed | out_of_patience,
         failed_step=failed_step,
     )
-    if recipe.snapshot is not None:
-        here = step == recipe.snapshot
-        state = state._replace(snapshot=choose(here, state.variables, state.snapshot))
     if recipe.keep == "best":
         state = state._replace(best=choose(better, state.variables, state.best))
     return state

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
+from ltjax import keys
 from ltjax.types import Key, Pixels
 
 AugmentFn = Callable[[Key, Pixels], Pixels]
@@ -58,8 +59,7 @@ def window(key: Key, images: Pixels, *, size: tuple[int, int]) -> Pixels:
 
 def crop_flip(key: Key, images: Pixels) -> Pixels:
     """`crop`, then `flip`."""
-    crop_key, flip_key = jax.random.split(key)
-    return flip(flip_key, crop(crop_key, images))
+    return flip(keys.derive(key, "flip"), crop(keys.derive(key, "crop"), images))
 
 
 AUGMENTATIONS: Mapping[str, AugmentFn] = {

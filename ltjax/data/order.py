@@ -10,6 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from ltjax import keys
 from ltjax.types import Key
 
 
@@ -22,7 +23,7 @@ def shuffled(key: Key, start: jax.Array | int, *, count: int, n: int) -> jax.Arr
     `random_index_shuffle`: no sorting, and no memory of the size of the data.
 
     Args:
-      key: the key of the whole stream; epoch e has the key `fold_in(key, e)`.
+      key: the key of the whole stream; each epoch has its own.
       start: first position, at least 0, at most 2**31 - 1 - count; may be traced.
       count: number of positions (static).
       n: number of examples in an epoch (static).
@@ -42,8 +43,8 @@ def shuffled(key: Key, start: jax.Array | int, *, count: int, n: int) -> jax.Arr
     offset = start - first * n + jnp.arange(count, dtype=jnp.int32)
     epoch = offset // n  # Counted from `first`.
     bits = max(n - 1, 1).bit_length()
-    keys = _round_keys(key, first, rounds=_rounds(bits), epochs=(count + n - 2) // n + 1)
-    encipher = functools.partial(_encipher, keys=keys[:, epoch], bits=bits)
+    words = _round_keys(key, first, rounds=_rounds(bits), epochs=(count + n - 2) // n + 1)
+    encipher = functools.partial(_encipher, keys=words[:, epoch], bits=bits)
     above = jnp.uint32(1 << bits)  # Added at first, so that all go through the cipher once.
 
     def walk(x: jax.Array) -> jax.Array:
@@ -88,7 +89,7 @@ def _round_keys(key: Key, first: jax.Array, *, rounds: int, epochs: int) -> jax.
     """Words for the rounds of the epochs from `first` on: uint32[rounds, epochs]."""
 
     def words(epoch: jax.Array) -> jax.Array:
-        return jax.random.bits(jax.random.fold_in(key, epoch), (rounds,), jnp.uint32)
+        return jax.random.bits(keys.derive(key, "epoch", epoch), (rounds,), jnp.uint32)
 
     return jax.vmap(words, out_axes=1)(first + jnp.arange(epochs, dtype=jnp.int32))
 
