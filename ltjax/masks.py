@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ltjax import trees
+from ltjax import keys, trees
 from ltjax.types import Key, Mask, Params, Tree
 
 Optimizer = optax.GradientTransformation | optax.MultiSteps
@@ -154,16 +154,14 @@ def intersect(a: Mask, b: Mask) -> Mask:
 def permute_within(key: Key, tree: Tree, prunable: Collection[str]) -> Tree:
     """Permutes the entries of each prunable leaf; the other leaves stay as they are.
 
-    Trees of equal structure and shapes are permuted alike under one key: permute the mask and
-    the values with the same key to move (mask, value) pairs together.
+    Leaves of one name and size are permuted alike under one key: permute the mask and the values
+    with the same key to move (mask, value) pairs together.
     """
-    all_names = trees.names(tree)
-    keys = dict(zip(all_names, jax.random.split(key, len(all_names)), strict=True))
 
     def permute(name: str, leaf: jax.Array) -> jax.Array:
         if name not in prunable:
             return leaf
-        order = jax.random.permutation(keys[name], leaf.size)
+        order = jax.random.permutation(keys.derive(key, name), leaf.size)
         return leaf.ravel()[order].reshape(leaf.shape)
 
     return trees.map_with_name(permute, tree)
