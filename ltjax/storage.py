@@ -83,6 +83,8 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
     directory = RunDir.at(run)
     if not directory.finished or not directory.piece_done(piece_of(0)):
         raise ValueError(f"{run} is no finished search; finish it with find_ticket first")
+    for fault in directory.lost():
+        raise ValueError(f"{fault}; run the command of the search again")
     found: list[Found] = []
     while directory.piece_done(piece := piece_of(len(found))):
         tree, _ = checkpoints.load(directory.ticket(piece))

@@ -10,10 +10,10 @@ import ltjax
 ROOT = pathlib.Path(ltjax.__file__).parent
 FLOORS = (
     {"types", "results", "intervals"},
-    {"keys", "trees", "rundir", "paired"},
+    {"keys", "trees", "paired"},
     {"analysis", "checkpoints", "config", "convergence", "data", "masks", "models", "optimizers"}
     | {"progress", "published", "scores", "units"},
-    {"portable", "pruning", "report", "tickets", "train"},
+    {"portable", "pruning", "report", "rundir", "tickets", "train"},
     {"population", "arms"},
     {"lottery"},
     {"keeper", "storage"},
