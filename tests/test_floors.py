@@ -9,7 +9,7 @@ import ltjax
 
 ROOT = pathlib.Path(ltjax.__file__).parent
 FLOORS = (
-    {"types", "results", "intervals"},
+    {"types", "results", "intervals", "paths"},
     {"keys", "trees", "paired"},
     {"analysis", "checkpoints", "config", "convergence", "data", "masks", "models", "optimizers"}
     | {"progress", "published", "scores", "units"},
