@@ -7,11 +7,11 @@ import re
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib makes one slash of two.
 
 
-def local(path: str | os.PathLike[str], *, what: str = "path") -> pathlib.Path:
+def local(path: str | os.PathLike[str], what: str = "path") -> pathlib.Path:
     """The local path that `path` means, with a leading `~` expanded.
 
     Args:
-      path: a path, as given by a user or a flag.
+      path: a path, as given by a user or by a flag.
       what: the noun for it in messages, for instance the name of a flag.
 
     Raises:
