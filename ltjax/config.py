@@ -21,7 +21,7 @@ from typing import Any, Generic, NoReturn, TypeVar, cast, get_type_hints
 
 from absl import app, flags, logging
 
-from ltjax import trees
+from ltjax import paths, trees
 
 flags.disclaim_key_flags()  # --help lists the flags under the binary, not under this file.
 
@@ -101,7 +101,7 @@ def _check(field: dataclasses.Field, kind: Any, value: Any) -> None:
         fits = type(value) is kind
     if not fits:
         raise ValueError(f"{name} is {_NOUN[kind]}; got {value!r}")
-    if rule["within"] and not inside(value, rule["within"]):
+    if rule["within"] and not inside(cast(float, value), rule["within"]):
         raise ValueError(f"{name} lies in {rule['within']}; got {value}")
     for part in (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ():
         choices = tuple(rule["choices"])
@@ -365,12 +365,14 @@ def numbers(within: str) -> Callable[[str], tuple[float, ...]]:
 
 
 def path(text: str) -> None:
-    """Refuses a path that the libraries that write could take for another; the check of a field.
+    """Refuses a path that is not local, or that TensorStore would take for another.
+
+    The check of a field.
 
     Raises:
-      ValueError: where this locale cannot say it in UTF-8.
+      ValueError: so, and where this locale cannot say it in UTF-8.
     """
-    whole = os.path.abspath(os.path.expanduser(text))
+    whole = str(paths.local(text).absolute())
     try:
         _ = whole.encode("utf-8")
         fits = whole.isascii() or sys.getfilesystemencoding().lower() in ("utf-8", "utf8")

@@ -22,7 +22,7 @@ from typing import IO, Any, Self
 
 import jax
 
-from ltjax import config, results
+from ltjax import config, paths, results
 
 _DISTRIBUTIONS = {
     "ltjax": "ltjax",
@@ -86,7 +86,7 @@ class RunDir:
           settings: what names the run, JSON-able.
           provenance: what `provenance` returns.
         """
-        self.path = pathlib.Path(out) / run_id
+        self.path = paths.local(out, "out") / run_id
         self._settings = dict(settings)
         self._provenance = dict(provenance)
         self._lock: IO[str] | None = None
@@ -98,7 +98,7 @@ class RunDir:
         Raises:
           ValueError: where there is none.
         """
-        path = pathlib.Path(path)
+        path = paths.local(path, "run")
         run = cls(path.parent, path.name, {}, {})
         if not run.settings_file.exists():
             raise ValueError(f"no run at {path}; give the directory that holds settings.json")
@@ -331,7 +331,7 @@ class RunDir:
             return f"{file} is missing"
         if _sum(file) != told.get("sha256"):
             found = sum(1 for line in file.read_bytes().splitlines() if line.strip())
-            return f"{file} is damaged: {found} records, and {told.get('records')} were written"
+            return f"{file} is not as it was written ({found} of {told.get('records')} records)"
         if told.get("arrays") and not self.ticket(name).exists():
             return f"{self.ticket(name)} is missing"
         return ""
