@@ -82,7 +82,13 @@ class Contestant:
         self.name = name
         command = [sys.executable, "-m", module, argument]
         self._children = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for the parent, who ends them.
+            )
             for _ in range(processes)
         ]
         self.ready: dict[str, Any] = {}

@@ -451,14 +451,15 @@ def run(
         if given and not arguments:
             _fail(f"unexpected argument {argv[1]!r}; settings are flags, as --name=value")
         if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)  # Orbax logs 50 lines a checkpoint.
+            logging.set_verbosity(logging.FATAL)  # Orbax logs 50 lines a checkpoint.
         _ = signal.signal(signal.SIGTERM, _terminate)
+        _ = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return cast(Callable[..., int | None], main)(*([given] if arguments else []))
         except KeyboardInterrupt as error:
-            _ = signal.signal(signal.SIGINT, signal.SIG_IGN)  # The end takes a moment.
-            print(f"interrupted; {again}", file=sys.stderr)
-            sys.exit(143 if isinstance(error, Interrupted) else 130)
+            print(f"interrupted; {again}", file=sys.stderr, flush=True)
+            # What is on the disk is whole at every moment, and tearing a compiler down is not safe.
+            os._exit(143 if isinstance(error, Interrupted) else 130)
         except (ValueError, OSError) as error:
             if os.environ.get("LTJAX_DEBUG") == "1":
                 raise

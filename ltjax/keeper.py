@@ -8,6 +8,10 @@ middle that cannot be read costs the progress of its piece only.
 
 from collections.abc import Callable
 import dataclasses
+import errno
+import os
+import pathlib
+import shutil
 import sys
 import time
 
@@ -80,10 +84,17 @@ class DiskKeeper:
         tree, records = compute(resume, self._observer(piece, shown, steps, weight))
         self._progress.advance((steps - shown.step) * weight)  # Of what stopped before its end.
         if jax.tree.leaves(tree):
-            checkpoints.save(self._run.ticket(piece), tree, meta=self._meta(piece))
+            self._save(self._run.ticket(piece), tree, piece)
         self._run.finish_piece(piece, records)
         self._run.remove_partial()
         return tree, records
+
+    def _save(self, path: pathlib.Path, tree: Tree, piece: str) -> None:
+        """Saves where there is room: TensorStore fills a disk with many words."""
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+        if shutil.disk_usage(self._run.path).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        checkpoints.save(path, tree, meta=self._meta(piece))
 
     def _meta(self, piece: str) -> dict[str, str]:
         return {"piece": piece, "run": self._run.path.name}
@@ -123,7 +134,7 @@ class DiskKeeper:
             shown.step = partial.step
             if time.monotonic() - saved >= self._every and partial.step < steps:
                 path = self._run.partial_state(piece)
-                checkpoints.save(path, partial.as_tree(), meta=self._meta(piece))
+                self._save(path, partial.as_tree(), piece)
                 saved = time.monotonic()
 
         return observe
