@@ -33,6 +33,12 @@ def model_size(text: str) -> None:
         raise ValueError("a network has at most 1,000 hidden layers of at most 999,999 units")
 
 
+def check_classes(text: str) -> None:
+    """Refuses what is neither empty, for all, nor a list of classes."""
+    if text:
+        _ = data_.parse_classes(text)
+
+
 def check_rewind(text: str) -> None:
     """Refuses what is neither `end` nor a duration."""
     if text != "end":
@@ -45,7 +51,7 @@ class FindTicket(config.Settings):
 
     data: str = setting("digits", "Data set: digits, xor, or a TFDS image classification.")
     classes: str = setting(
-        "", "Classes to keep, as 0-4 or 0,2,7; empty for all.", check=data_.parse_classes
+        "", "Classes to keep, as 0-4 or 0,2,7; empty for all.", check=check_classes
     )
     half: str = setting(
         "", "a or b: one of two stratified halves of the training split.", choices=("a", "b")

@@ -54,7 +54,9 @@ class TransferTicket(FindTicket):
     """A search, and the moving of what it finds."""
 
     classes: str = setting(
-        "0-4", "Classes of the source, as 0-4 or 0,2,7; empty for all.", check=data_.parse_classes
+        "0-4",
+        "Classes of the source, as 0-4 or 0,2,7; empty for all.",
+        check=settings_.check_classes,
     )
     rewind: str = setting(
         "2ep",
@@ -63,7 +65,7 @@ class TransferTicket(FindTicket):
     )
     target: str = setting("digits", "Data set to move to.")
     target_classes: str = setting(
-        "5-9", "Classes of the target; empty for all.", check=data_.parse_classes
+        "5-9", "Classes of the target; empty for all.", check=settings_.check_classes
     )
     target_half: str = setting(
         "", "a or b: one of two stratified halves of the target.", choices=("a", "b")

@@ -80,10 +80,13 @@ class ClassHalves(PaperSettings):
             raise ValueError(
                 f"extra_splits lies in 2..{self.splits} (splits); got {self.extra_splits}"
             )
-        if self.halves and len(self.own_halves) != self.splits:
+        try:
+            own = self.own_halves
+        except ValueError as error:
+            raise ValueError(f"halves: {error}") from error
+        if own and len(own) != self.splits:
             raise ValueError(
-                f"halves gives {len(self.own_halves)} splits and splits is {self.splits}; "
-                "make them equal"
+                f"halves gives {len(own)} splits and splits is {self.splits}; make them equal"
             )
         chain = (1.0, *self.one_shot, 0.0)
         if len(chain) < 3 or any(not below < above for above, below in itertools.pairwise(chain)):

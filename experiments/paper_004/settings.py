@@ -126,7 +126,9 @@ class FrankleCarbin(PaperSettings):
     def __post_init__(self) -> None:
         """Refuses what no row could be made of."""
         super().__post_init__()
-        _ = self.criterion
+        for name in ("sizes", "densities", "parameter_densities"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty, and its experiments would have nothing to show")
 
     @property
     def criterion(self) -> convergence.Settings:
