@@ -153,7 +153,7 @@ class RunDir:
         """
         if not self.finished:
             raise ValueError(f"the run at {self.path} is not finished; run its command again")
-        return _read_json(self._finished_file, list, of=str)
+        return _read_json(self._finished_file, list, of=str, way="")
 
     def lost(self) -> list[str]:
         """What the pieces of a finished run have lost since: one sentence each, none if whole."""
@@ -324,7 +324,7 @@ class RunDir:
         if not seal.exists():
             return f"{file} has no {seal.name}" if file.exists() else ""
         try:
-            told = _read_json(seal, dict)
+            told = _read_json(seal, dict, way="")
         except (ValueError, OSError) as error:
             return str(error)
         if not file.exists():
@@ -357,7 +357,7 @@ class RunDir:
             "arrays": self.ticket(name).exists(),
         }
         try:
-            before = _read_json(seal, dict).get("sha256") if seal.exists() else None
+            before = _read_json(seal, dict, way="").get("sha256") if seal.exists() else None
         except (ValueError, OSError):
             before = None
         if before not in (None, told["sha256"]):
@@ -423,16 +423,19 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
-def _read_json(file: pathlib.Path, kind: type, *, of: type = object) -> Any:
+def _read_json(
+    file: pathlib.Path,
+    kind: type,
+    *,
+    of: type = object,
+    way: str = "; delete its directory and start anew",
+) -> Any:
     try:
         value = json.loads(file.read_text())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is corrupt; delete its directory and start anew") from error
+        raise ValueError(f"{file} is corrupt{way}") from error
     if not isinstance(value, kind) or not all(isinstance(part, of) for part in value):
-        raise ValueError(
-            f"{file} holds something else than a run writes there; delete its directory and start "
-            "anew"
-        )
+        raise ValueError(f"{file} holds something else than a run writes there{way}")
     return value
 
 

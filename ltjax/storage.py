@@ -81,10 +81,10 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
       ValueError: where `run` is no directory of a finished search.
     """
     directory = RunDir.at(run)
+    for fault in directory.lost() if directory.finished else ():
+        raise ValueError(f"{fault}; run its command again")
     if not directory.finished or not directory.piece_done(piece_of(0)):
         raise ValueError(f"{run} is no finished search; finish it with find_ticket first")
-    for fault in directory.lost():
-        raise ValueError(f"{fault}; run the command of the search again")
     found: list[Found] = []
     while directory.piece_done(piece := piece_of(len(found))):
         tree, _ = checkpoints.load(directory.ticket(piece))
