@@ -274,9 +274,13 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
     """Writes a file so that it is there whole or not at all, also after a kill."""
     raw = content.encode() if isinstance(content, str) else content
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        written = file.write(raw)
-        assert written == len(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with part.open("wb") as file:
+            written = file.write(raw)
+            assert written == len(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # A full disk does not say where.
+        raise

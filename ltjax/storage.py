@@ -111,6 +111,8 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
       ValueError: where `run` is no directory of a finished search.
     """
     directory = RunDir.at(run)
+    for fault in directory.lost() if directory.finished else ():
+        raise ValueError(f"{fault}; run its command again")
     if not directory.finished or not directory.piece_done(piece_of(0)):
         raise ValueError(f"{run} {_what_it_is(directory)}")
     found: list[Found] = []

@@ -338,7 +338,7 @@ def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
     with keeping(out, every=1e9) as (run, keeper):
         _ = find(keeper)
-        run.finish()
+        run.finish(keeper.pieces)
     return run.path, find(lottery.once)
 
 
@@ -468,7 +468,7 @@ def test_an_interrupted_search_goes_on_and_ends_with_the_same_bytes(last, left, 
         storage.levels(run.path)
     with keeping(tmp_path) as (run, keeper):
         again = find(keeper)
-        run.finish()
+        run.finish(keeper.pieces)
     assert TRAINER.legs == left
     for a, b in zip(again, plain, strict=True):
         assert_trees_equal(host(arrays(a)), host(arrays(b)))

@@ -170,7 +170,7 @@ def _one_shot(t: Trainings) -> Experiment:
         if len(points) < 2:
             return {}
         there = [Drawn("tickets", points, color=COLORS[0])]
-        for i in range(t.settings.trials):
+        for i in range(t.settings.replicates):
             others = lines.line(results, control, replicates=[i])
             if len(others) > 1:
                 color = COLORS[1 + i % (len(COLORS) - 1)]

@@ -59,7 +59,7 @@ def _large_sds(t: Trainings) -> Experiment:
             return found
         ordered = [found[sd] for sd in sorted(found)]
         ok = all(b[0] > a[0] and b[1] < a[1] for a, b in itertools.pairwise(ordered))
-        return ok, _said(found), t.settings.parameter_trials
+        return ok, _said(found), t.settings.parameter_replicates
 
     return Experiment(
         id="004-F11",
@@ -93,7 +93,7 @@ def _small_sds(t: Trainings) -> Experiment:
             return answers.NOT_RUN
         ok = base == min(found, key=lambda sd: found[sd][0])
         ok &= found[small][0] > found[base][0] and found[small][1] > found[base][1]
-        return ok, _said(found), t.settings.parameter_trials
+        return ok, _said(found), t.settings.parameter_replicates
 
     return Experiment(
         id="004-F12",
@@ -161,7 +161,7 @@ def _sizes_iterative(t: Trainings) -> Experiment:
             gain = lines.mean(best.accuracy) - lines.mean(points[0].accuracy)
             said.append(f"{size}: best at {best.kept:,} weights, {100 * gain:+.2f} points")
         ok &= max(peaks) <= 2 * min(peaks)
-        return ok, "; ".join(said), t.settings.parameter_trials
+        return ok, "; ".join(said), t.settings.parameter_replicates
 
     return Experiment(
         id="004-F14",
@@ -207,7 +207,7 @@ def _rates(t: Trainings) -> Experiment:
             f"{100 * r:g} %: {answers.steps(s)} steps, {answers.percent(a)}"
             for r, (s, a) in found.items()
         )
-        return ok, f"at 8 % density, {said}", t.settings.parameter_trials
+        return ok, f"at 8 % density, {said}", t.settings.parameter_replicates
 
     return Experiment(
         id="004-F15",

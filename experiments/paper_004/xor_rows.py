@@ -303,7 +303,7 @@ def _sweep(
     printed: Mapping[tuple[int, str], float],
 ) -> Table:
     """A table over learning rates and tolerances; a star where |z| of the difference < 1.96."""
-    rates = sorted({settings.xor_rate, *trainings.xor_other_rates})
+    rates = sorted({settings.xor_learning_rate, *trainings.xor_other_rates})
     rule = SameShare(_PRINTED)
     body = [
         ["published", "", "DB", *[f"{printed[n, 'DB']:.1f}" for _, n in columns]],
