@@ -10,7 +10,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, population, pruning, tickets, trees
+from ltjax import masks, optimizers, population, pruning, tickets, train, trees
 from ltjax.data import Dataset, Parts
 from ltjax.lottery.common import (
     Found,
@@ -107,6 +107,8 @@ def find(
         recipe = dataclasses.replace(recipe, snapshot=0 if rewind == "end" else rewind)
     _check_search(recipe, score, score_at, replicates, rewind)
     check_plan(plan, shapes)
+    if rewind not in (0, "end") or not {"schedule", "optimizer"} <= set(reset):
+        optimizers.check_schedules(recipe.optimizer, train.moving(shapes, recipe))
     score_batch = score_batch or recipe.batch_size
     rows = dataset.examples - validation
     if not 0 < score_batch <= rows:
