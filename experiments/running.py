@@ -113,6 +113,6 @@ def answer(run: RunDir) -> int:
     print(report.table(records))
     print(f"report: {run.report}")
     failed = analysis.failures(records)
-    for line in failed:
+    for line in [*failed, *analysis.cut_layers(records)]:
         print(f"warning: {line}", file=sys.stderr)
     return 1 if failed else 0

@@ -17,7 +17,9 @@ from ltjax.types import Key, Pixels
 class FindTicket:
     """A search for winning tickets."""
 
-    data: str = setting("digits", "Data set: digits, xor, or a TFDS image classification.")
+    data: str = setting(
+        "digits", f"One of {', '.join(data.DATASETS)}, or another TFDS image classification."
+    )
     classes: str = setting("", "Classes to keep, as 0-4 or 0,2,7; empty for all.")
     half: str = setting("", "a or b: one of two stratified halves of the training split.")
     normalize: str = setting("own", "Mean and sd of the pixels: own, unit, mnist, cifar10, ...")

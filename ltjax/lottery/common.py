@@ -3,12 +3,13 @@
 from collections.abc import Callable, Collection, Sequence
 import functools
 from typing import Any, NamedTuple, Protocol
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, population, pruning, train, trees
+from ltjax import analysis, masks, population, pruning, tickets, train, trees
 from ltjax.data import Dataset, Parts, validation_rows
 from ltjax.models import Network
 from ltjax.population import Observer, Trained, Trainer
@@ -30,9 +31,12 @@ class Keeper(Protocol):
 
 
 def once(piece: str, compute: Compute) -> tuple[Tree, list[Record]]:
-    """The keeper that keeps nothing."""
+    """The keeper that keeps nothing, and warns of layers that keep no weight."""
     del piece
-    return compute(None, None)
+    tree, records = compute(None, None)
+    for sentence in analysis.cut_layers(records):  # The binaries say it at the end of a run.
+        warnings.warn(sentence, stacklevel=2)
+    return tree, records
 
 
 def piece_of(level: int) -> str:
@@ -83,17 +87,23 @@ class Found(NamedTuple):
 
 
 def found(ticket: Ticket) -> Found:
-    """A single ticket as a level of one replicate, to be handed to `transfer`."""
+    """A single ticket as a level of one replicate, to be handed to `transfer`.
+
+    Raises:
+      ValueError: where it is no ticket (see `tickets.check`).
+    """
+    tickets.check(ticket)
+    known = tickets.known(ticket)
+    starts = {n: getattr(ticket, n if n in known else known[0]) for n in tickets.THETAS}
     wrap = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)  # noqa: E731
     return Found(
         level=int(ticket.meta.get("level", 1)),
         density=float(ticket.meta.get("density", 1.0)),
         mask=wrap(ticket.mask),
-        theta_0=wrap(ticket.theta_0),
-        theta_k=wrap(ticket.theta_k),
-        theta_S=wrap(ticket.theta_S),
         prunable=ticket.prunable,
         records=[],
+        without=tuple(n for n in tickets.THETAS if n not in known),
+        **{name: wrap(start) for name, start in starts.items()},
     )
 
 
@@ -109,7 +119,7 @@ def dense_of(level: Found) -> Found:
         mask=everything,
         theta_S=level.theta_0,
         records=[],
-        without=("theta_S",),
+        without=tuple(dict.fromkeys((*level.without, "theta_S"))),
     )
 
 
@@ -263,8 +273,10 @@ def records_of(
     mask: Mask,
     prunable: Collection[str],
     labels: Sequence[Label],
+    *,
+    judged_on: str,
 ) -> list[Record]:
-    """The records of a population, one a member."""
+    """The records of a population, one a member; `judged_on` as in `results.curve_fields`."""
     return [
         Record(
             **label._asdict(),
@@ -273,6 +285,7 @@ def records_of(
                 trained.steps,
                 {k: v[:, i] for k, v in trained.curve._asdict().items()},
                 failed_step=int(trained.failed_step[i]),
+                judged_on=judged_on,
                 measure=recipe.measure,
             ),
         )

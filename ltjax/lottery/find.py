@@ -260,6 +260,7 @@ class _Work:
                     Label("source", "ticket", number, self.plan.densities[number], replicate)
                     for replicate in range(self.replicates)
                 ],
+                judged_on="validation" if self.validation else "last",
             )
             return jax.device_get(tree), made
 
