@@ -71,9 +71,9 @@ def kinds(params: Tree, *, head: str = "head") -> dict[str, str]:
 
     A leaf `kernel` is `output` in the module `head`; `attention` beside siblings `query`, `key`
     and `value` or right inside of a module called so; else `conv` where it has a window as `axes`
-    finds it, or `dense`. A leaf `embedding` is that; `scale`, and `bias` beside a scale or in a module called a norm, are
-    `norm`; another `bias` is `bias`. What is none of these (position embeddings, class tokens,
-    adapters) is `other`.
+    finds it, or `dense`. A leaf `embedding` is that; `scale`, and `bias` beside a scale or in a
+    module called a norm, are `norm`; another `bias` is `bias`. What is none of these (position
+    embeddings, class tokens, adapters) is `other`.
 
     Args:
       params: parameters, or their shapes.
