@@ -35,7 +35,7 @@ def describe_training(
     floats = sum(leaf.size for leaf in leaves)
     state = jax.eval_shape(how.optimizer.init, shapes.params)
     state_size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    copies = 2 + (how.snapshot is not None) + (how.keep == "best")
+    copies = 2 + (how.keep == "best")
     member = 4 * floats * copies + floats + state_size
     images = sum(split.images.nbytes for split in (source.train, source.test))
     spread = min(len(jax.devices()), members)
@@ -115,6 +115,6 @@ def answer(run: RunDir) -> int:
     print(report.table(records))
     print(f"report: {run.report}")
     failed = analysis.failures(records)
-    for line in failed:
+    for line in [*failed, *analysis.cut_layers(records)]:
         print(f"warning: {line}", file=sys.stderr)
     return 1 if failed else 0

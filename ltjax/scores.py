@@ -11,8 +11,8 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import trees
-from ltjax.types import Images, Key, Logits, LossFn, Params, Scalar, Scores
+from ltjax import keys, trees
+from ltjax.types import Images, Key, Labels, Logits, LossFn, Params, Scalar, Scores
 
 
 class Probe(NamedTuple):
@@ -23,12 +23,14 @@ class Probe(NamedTuple):
       loss: the mean loss of parameters on one batch.
       forward: (parameters, images) -> logits, in evaluation mode.
       images: the batch, float32 [batch, height, width, channels].
+      labels: its labels as outputs of the network, int32 [batch].
     """
 
     key: Key
     loss: LossFn
     forward: Callable[[Params, Images], Logits]
     images: Images
+    labels: Labels
 
 
 class ScoreFn(Protocol):
@@ -47,10 +49,8 @@ def magnitude(params: Params, probe: Probe) -> Scores:
 
 def random(params: Params, probe: Probe) -> Scores:
     """Uniform numbers, each leaf with its own key."""
-    leaves, treedef = jax.tree.flatten(params)
-    keys = jax.random.split(probe.key, len(leaves))
-    return treedef.unflatten(
-        [jax.random.uniform(k, p.shape) for k, p in zip(keys, leaves, strict=True)]
+    return trees.map_with_name(
+        lambda name, p: jax.random.uniform(keys.derive(probe.key, name), p.shape), params
     )
 
 

@@ -39,6 +39,7 @@ def record(accuracy=0.9, *, replicate=0, level=0, best_step=10, curve=None, loss
             "validation_loss": [0.5] * len(curve),
             "test_accuracy": list(curve.values()),
             "test_loss": [0.5] * len(curve),
+            "judged_on": "validation",
             "best_step": best_step,
             "accuracy": accuracy,
             "final_accuracy": accuracy,

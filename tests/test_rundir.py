@@ -33,6 +33,7 @@ def record(level):
         validation_loss=[],
         test_accuracy=[0.1, 0.9],
         test_loss=[2.0, 0.3],
+        judged_on="test",
         best_step=5,
         accuracy=0.9,
         final_accuracy=0.9,
