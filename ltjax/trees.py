@@ -70,14 +70,17 @@ def kinds(params: Tree, *, head: str = "head") -> dict[str, str]:
     """The kind of each leaf by name: its role, whatever its number of axes.
 
     A leaf `kernel` is `output` in the module `head`; `attention` beside siblings `query`, `key`
-    and `value` or inside of a module called so; else `dense` or `conv`, as `axes` finds. A leaf
-    `embedding` is that; `scale`, and `bias` beside a scale or in a module called a norm, are
-    `norm`; another `bias` is `bias`. What is none of these (position embeddings, class tokens,
-    adapters) is `other`.
+    and `value` or right inside of a module called so; else `conv` where it has a window as `axes`
+    finds it, or `dense`. A leaf `embedding` is that; `scale`, and `bias` beside a scale or in a
+    module called a norm, are `norm`; another `bias` is `bias`. What is none of these (position
+    embeddings, class tokens, adapters) is `other`.
 
     Args:
       params: parameters, or their shapes.
       head: name of the module that computes the logits.
+
+    Raises:
+      ValueError: where two leaves have one name.
     """
     return {name: kind for name, (kind, _) in _roles(params, head).items()}
 
@@ -132,11 +135,10 @@ def _roles(params: Tree, head: str) -> dict[str, tuple[str, Axes | None]]:
         )
         if last == "kernel":
             siblings = {(*module[:-1], name) for name in _ATTENTION[:3]}
-            attends = siblings <= modules or any(
-                word in part.lower() for part in module for word in ("attention", "attn")
-            )
+            around = "".join(module[-2:-1]).lower()
+            attends = siblings <= modules or "attention" in around or "attn" in around
             form = _axes(module, shape, shapes.get((*module, "bias")), attends=attends)
-            kind = "attention" if attends else "conv" if form.window else "dense"
+            kind = "conv" if form.window else "attention" if attends else "dense"
             if where == head or where.endswith("/" + head):
                 kind = "output"
         elif last == "embedding":
@@ -145,7 +147,9 @@ def _roles(params: Tree, head: str) -> dict[str, tuple[str, Axes | None]]:
             kind = "norm"
         elif last == "bias":
             kind = "bias"
-        found["/".join(path)] = (kind, form)
+        if (name := "/".join(path)) in found:
+            raise ValueError(f"two parameters are called {name!r}; rename one of them")
+        found[name] = (kind, form)
     return found
 
 

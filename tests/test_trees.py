@@ -111,6 +111,12 @@ def test_a_kernel_that_says_nothing_of_itself_is_still_one():
     assert pruning.plan(tree, rate=0.5, levels=1).dense == {}
 
 
+def test_two_leaves_of_one_name_are_refused():
+    leaf = jnp.ones((2, 2))
+    with pytest.raises(ValueError, match="two parameters are called 'a/b/kernel'"):
+        trees.kinds({"a": {"b/kernel": leaf}, "a/b": {"kernel": leaf}})
+
+
 def test_every_kernel_is_pruned_and_what_stays_dense_is_named():
     params = shapes(Net())
     plan = pruning.plan(params, rate=0.9, levels=1)

@@ -51,6 +51,6 @@ def _cutter(
 
     return jax.jit(
         lambda params, mask, each, counts: lax.map(
-            lambda member: one(*member, counts), (params, mask, each)
+            lambda m: one(m[0], m[1], m[2], counts), (params, mask, each)
         )
     )
