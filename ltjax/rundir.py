@@ -84,7 +84,7 @@ class RunDir:
           settings: what names the run, JSON-able.
           provenance: what `provenance` returns.
         """
-        self.path = pathlib.Path(out) / run_id
+        self.path = paths.local(out, "out") / run_id
         self._settings = dict(settings)
         self._provenance = dict(provenance)
         self._lock: IO[str] | None = None
