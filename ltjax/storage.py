@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from ltjax import checkpoints, paths, portable, tickets
-from ltjax.lottery.common import Found, piece_of
+from ltjax.lottery.common import Found, failed_steps, piece_of
 from ltjax.portable import export
 from ltjax.rundir import RunDir
 from ltjax.tickets import Ticket
@@ -120,18 +120,21 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
         try:
             if not found:
                 theta_0, theta_k = (Variables(**tree[name]) for name in ("theta_0", "theta_k"))
+                split = tree["split"]
             else:
-                theta_0, theta_k = found[0].theta_0, found[0].theta_k
+                theta_0, theta_k, split = found[0].theta_0, found[0].theta_k, found[0].split
             found.append(
                 Found(
                     level=records[0].level,
-                    density=records[0].density,
+                    nominal=records[0].nominal,
                     mask=tree["mask"],
                     theta_0=theta_0,
                     theta_k=theta_k,
                     theta_S=Variables(**tree["theta_S"]),
                     prunable=tuple(records[0].layers),
                     records=records,
+                    split=split,
+                    failed_step=failed_steps(records),
                 )
             )
             tickets.check_parts(found[-1])

@@ -9,8 +9,8 @@ import ltjax
 
 ROOT = pathlib.Path(ltjax.__file__).parent
 FLOORS = (
-    {"types", "results", "intervals", "paths"},
-    {"keys", "trees", "rundir", "paired"},
+    {"types", "results", "paths"},
+    {"keys", "trees", "rundir", "intervals"},
     {"analysis", "checkpoints", "config", "convergence", "data", "masks", "models", "optimizers"}
     | {"progress", "published", "scores", "units"},
     {"pruning", "report", "tickets", "train"},
