@@ -272,7 +272,9 @@ def test_start_points_that_are_not_known_are_left_out_of_a_transfer(ticket):
     assert lottery.dense_of(known).without == ("theta_k", "theta_S")
     assert lottery.found(ticket).without == ()
     levels = [lottery.dense_of(known), known]
-    with pytest.raises(ValueError, match="arm 'theta_k' begins with theta_k, which these tickets"):
+    with pytest.raises(
+        ValueError, match="arm 'theta_k' begins with theta_k, which these tickets do not hold"
+    ):
         lottery.transfer(levels, NET, DATA, HOW, key=jax.random.key(0), arms=THETAS)
 
 
@@ -422,7 +424,7 @@ def test_a_run_of_strange_tickets_is_refused_in_one_line(change, message, whole,
         (
             {"target": "kmnist", "ticket": ""},
             True,
-            "a transfer, .* moved: .*/find-..., by its name$",
+            "a transfer, .* give what it moved: the search .*/find-...$",
         ),
         ({"target": "kmnist"}, False, "is a transfer, which holds no tickets"),
         ({"experiments": "004-F1"}, True, "is a finished run but no search; give the directory"),

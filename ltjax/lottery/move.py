@@ -118,7 +118,7 @@ def transfer(
         start = arms_.values_of(name, base=base)
         if all(start in level.without for level in levels):
             raise ValueError(
-                f"arm {name!r} begins with {start}, which these tickets do not know; leave it out"
+                f"arm {name!r} begins with {start}, which these tickets do not hold; leave it out"
             )
     if repeats < 1:
         raise ValueError(f"repeats is how often a control is drawn, at least 1; got {repeats}")
