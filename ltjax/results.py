@@ -35,11 +35,14 @@ class Record:
       level: rounds of pruning; 0 is the dense network.
       replicate: number of the replicate, from 0.
       repeat: number of the draw, from 0, where a control is drawn several times a ticket.
-      density: nominal share of the prunable weights that are kept, in [0, 1].
+      nominal: density asked, in [0, 1].
+      density: share of the prunable weights that are kept, in [0, 1].
       kept: number of kept prunable weights.
       prunable: number of prunable weights.
+      kernels: number of weights of all kernels, and of whatever else is prunable.
       total: number of all parameters.
       layers: kept and prunable weights of each prunable layer.
+      dense: number of weights of each layer that stays dense (biases and norms are not named).
       steps: steps at which the network was evaluated.
       train_loss: mean loss of the batches since the evaluation before; NaN as None.
       validation_accuracy: in [0, 1]; empty without a validation set.
@@ -57,11 +60,14 @@ class Record:
     arm: str
     level: int
     replicate: int
+    nominal: float
     density: float
     kept: int
     prunable: int
+    kernels: int
     total: int
     layers: dict[str, tuple[int, int]]
+    dense: dict[str, int]
     steps: list[int]
     train_loss: list[float | None]
     validation_accuracy: list[float]
@@ -74,6 +80,16 @@ class Record:
     final_accuracy: float
     failed_step: int | None = None
     repeat: int = 0
+
+    @property
+    def kernel_density(self) -> float:
+        """Share of the weights of all kernels that are kept, in [0, 1]."""
+        return (self.kernels - self.prunable + self.kept) / self.kernels
+
+    @property
+    def total_density(self) -> float:
+        """Share of all parameters that are kept, in [0, 1]."""
+        return (self.total - self.prunable + self.kept) / self.total
 
 
 def curve_fields(
