@@ -28,7 +28,9 @@ from ltjax.types import Key, Pixels
 class FindTicket:
     """A search for winning tickets."""
 
-    data: str = setting("digits", "Data set: digits, xor, or a TFDS image classification.")
+    data: str = setting(
+        "digits", f"One of {', '.join(data.DATASETS)}, or another TFDS image classification."
+    )
     classes: str = setting("", "Classes to keep, as 0-4 or 0,2,7; empty for all.")
     half: str = setting("", "a or b: one of two stratified halves of the training split.")
     normalize: str = setting("own", "Mean and sd of the pixels: own, unit, mnist, cifar10, ...")
@@ -40,7 +42,7 @@ class FindTicket:
         unit="pixels",
     )
     model: str = setting(
-        "lenet-300-100", "Network: lenet-W-W, mlp-W-W..., conv2, conv4, conv6, resnet20, lrn2."
+        "lenet-300-100", f"Network: lenet-W-W, mlp-W-W..., {', '.join(models.MODELS)}."
     )
     init: str = setting(
         "", "Initialization, as truncated_normal:0.1, glorot_normal, he_normal; empty: the model's."

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import keys, masks, population, pruning, train, trees
+from ltjax import analysis, keys, masks, population, pruning, tickets, train, trees
 from ltjax.data import Dataset, Parts
 from ltjax.lottery import held_out
 from ltjax.models import Network
@@ -30,9 +31,12 @@ class Keeper(Protocol):
 
 
 def once(piece: str, compute: Compute) -> tuple[Tree, list[Record]]:
-    """The keeper that keeps nothing."""
+    """The keeper that keeps nothing, and warns of layers that keep no weight."""
     del piece
-    return compute(None, None)
+    tree, records = compute(None, None)
+    for sentence in analysis.cut_layers(records):  # The binaries say it at the end of a run.
+        warnings.warn(sentence, stacklevel=2)
+    return tree, records
 
 
 def piece_of(level: int) -> str:
@@ -43,16 +47,16 @@ def piece_of(level: int) -> str:
 class Found(NamedTuple):
     """One level of a search: the tickets of all replicates, stacked.
 
-    Trees have a leading axis of replicates. `density` is nominal. `without` names the start
-    points that are not known; their records are left out. `split` says which examples are held
-    out (see `held_out`), or None where that is not known. `failed_step` is int [replicates]: the
-    step at which the loss of this level, or of one that it comes from, was not finite, else -1;
+    Trees have a leading axis of replicates. `nominal` is the density asked. `without` names the
+    start points that are not known; their records are left out. `split` says which examples are
+    held out (see `held_out`), or None where that is not known. `failed_step` is int [replicates]:
+    the step at which the loss of this level, or of one that it comes from, was not finite, else -1;
     None is all -1. Nothing of a failed replicate is trained, ranked or given out: its values are
     those of theta_0 and its masks are placeholders.
     """
 
     level: int
-    density: float
+    nominal: float
     mask: Mask
     theta_0: Variables
     theta_k: Variables
@@ -62,6 +66,11 @@ class Found(NamedTuple):
     without: tuple[str, ...] = ()
     split: np.ndarray | None = None
     failed_step: np.ndarray | None = None
+
+    @property
+    def density(self) -> float:
+        """Share of the prunable weights that the masks keep, all replicates alike."""
+        return masks.count(population.member(self.mask, 0), self.prunable).density
 
     def ticket(self, replicate: int = 0, *, meta: dict[str, Any] | None = None) -> Ticket:
         """The ticket of one replicate.
@@ -90,7 +99,8 @@ class Found(NamedTuple):
                 **(meta or {}),
                 "level": self.level,
                 "replicate": replicate,
-                "density": self.density,
+                "density": masks.count(pick(self.mask), self.prunable).density,
+                "nominal": self.nominal,
                 **split,
             },
         )
@@ -100,20 +110,23 @@ def found(ticket: Ticket) -> Found:
     """A single ticket as a level of one replicate, to be handed to `transfer`.
 
     Raises:
-      ValueError: where its metadata hold something else than what `Found.ticket` wrote.
+      ValueError: where it is no ticket (see `tickets.check`), or its metadata hold a split that is
+        none.
     """
+    tickets.check(ticket)
     split = ticket.meta.get("split")
+    known = tickets.known(ticket)
+    starts = {n: getattr(ticket, n if n in known else known[0]) for n in tickets.THETAS}
     wrap = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)  # noqa: E731
     return Found(
         level=int(ticket.meta.get("level", 1)),
-        density=float(ticket.meta.get("density", 1.0)),
+        nominal=float(ticket.meta.get("nominal", ticket.meta.get("density", 1.0))),
         mask=wrap(ticket.mask),
-        theta_0=wrap(ticket.theta_0),
-        theta_k=wrap(ticket.theta_k),
-        theta_S=wrap(ticket.theta_S),
         prunable=ticket.prunable,
         records=[],
         split=None if split is None else held_out.from_text(split)[None],
+        without=tuple(n for n in tickets.THETAS if n not in known),
+        **{name: wrap(start) for name, start in starts.items()},
     )
 
 
@@ -125,11 +138,11 @@ def dense_of(level: Found) -> Found:
     everything = jax.tree.map(np.ones_like, level.mask)
     return level._replace(
         level=0,
-        density=1.0,
+        nominal=1.0,
         mask=everything,
         theta_S=level.theta_0,
         records=[],
-        without=("theta_S",),
+        without=tuple(dict.fromkeys((*level.without, "theta_S"))),
     )
 
 
@@ -294,7 +307,7 @@ class Label(NamedTuple):
     phase: str
     arm: str
     level: int
-    density: float
+    nominal: float
     replicate: int
     repeat: int = 0
 
@@ -309,10 +322,12 @@ def records_of(
     judged_on: str,
 ) -> list[Record]:
     """The records of a population, one a member; `judged_on` as in `results.curve_fields`."""
+    counts = [masks.count(population.member(mask, i), prunable) for i in range(len(labels))]
     return [
         Record(
             **label._asdict(),
-            **masks.count(population.member(mask, i), prunable)._asdict(),
+            density=counts[i].density,
+            **counts[i]._asdict(),
             **curve_fields(
                 trained.steps,
                 {k: v[:, i] for k, v in trained.curve._asdict().items()},

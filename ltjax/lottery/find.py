@@ -159,7 +159,7 @@ def _levels(
             theta_k = level.trained.snapshot
         yield Found(
             level=level.number,
-            density=work.plan.densities[level.number],
+            nominal=work.plan.nominal[level.number],
             mask=level.mask,
             theta_0=theta_0,
             theta_k=theta_k,
@@ -276,7 +276,7 @@ class _Work:
                 mask,
                 self.plan.prunable,
                 [
-                    Label("source", "ticket", number, self.plan.densities[number], replicate)
+                    Label("source", "ticket", number, self.plan.nominal[number], replicate)
                     for replicate in range(self.replicates)
                 ],
                 judged_on=self.judged_on,
@@ -297,12 +297,8 @@ class _Work:
         rated = level.trained.variables if ended else level.start.variables
         members = self.members(level.start._replace(variables=rated), level.mask)
         keys = keys_for(self.key, "score", self.replicates, number)
-        counts = jnp.asarray(self.plan.counts[number], jnp.int32)
-        return jax.device_get(
-            pruner(self.score, self.recipe, self.score_batch, self.plan.groups)(
-                members, self.data, keys, counts
-            )
-        )
+        prune = pruner(self.score, self.recipe, self.score_batch, self.plan.groups)
+        return jax.device_get(prune(members, self.data, keys, self.plan.counts[number]))
 
 
 @functools.lru_cache(maxsize=4)

@@ -99,9 +99,10 @@ def transfer(
       keep: the keeper.
 
     Raises:
-      ValueError: an unknown arm, phase or judge, no repeats, a ticket that does not fit the
-        network, tickets of several searches together, a control that needs values where `base`
-        has none, or held-out examples that tickets were trained on.
+      ValueError: an unknown arm, phase or judge, an arm whose start point no ticket knows, no
+        repeats, a ticket that does not fit the network, tickets of several searches together, a
+        control that needs values where `base` has none, or held-out examples that tickets were
+        trained on.
     """
     check(network, dataset, recipe, validation=validation)
     if not arms:
@@ -113,6 +114,12 @@ def transfer(
     arms_.check_base(arms, base)
     if phase not in _KEYS:
         raise ValueError(trees.unknown(phase, _KEYS, "phase"))
+    for name in arms if isinstance(levels, Sequence) and levels else ():
+        start = arms_.values_of(name, base=base)
+        if all(start in level.without for level in levels):
+            raise ValueError(
+                f"arm {name!r} begins with {start}, which these tickets do not know; leave it out"
+            )
     if repeats < 1:
         raise ValueError(f"repeats is how often a control is drawn, at least 1; got {repeats}")
     work = _Work(
@@ -216,7 +223,7 @@ class _Work:
         ]
         start, mask = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *made)
         labels = [
-            Label(self.phase, name, level.level, level.density, replicate, repeat)
+            Label(self.phase, name, level.level, level.nominal, replicate, repeat)
             for level in levels
             for name, repeat in self.drawn
             for replicate in range(replicates)

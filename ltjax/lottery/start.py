@@ -91,7 +91,7 @@ def at_start(
             schedule_offset=jnp.zeros(replicates, jnp.int32),
             **seen,
         )
-        return prune(members, data, at, jnp.asarray(counts, jnp.int32))
+        return prune(members, data, at, counts)
 
     @functools.cache
     def by_level(number: int) -> Mask:
@@ -116,7 +116,7 @@ def at_start(
         tree, _ = keep(number, compute)
         yield level._replace(
             level=number,
-            density=plan.densities[number],
+            nominal=plan.nominal[number],
             mask=tree["mask"],
             prunable=plan.prunable,
             records=[],
