@@ -185,10 +185,13 @@ class _Work:
     ) -> tuple[frozenset[str], Share]:
         """The new head of a level and what its replicates see, or a ValueError."""
         shapes, arms = self.network.shapes(), dict(self.drawn)
-        for replicate in range(population.size(level.mask)):
-            ticket = level._replace(failed_step=None).ticket(replicate)
+        ticket, *others = [
+            level._replace(failed_step=None).ticket(replicate)
+            for replicate in range(population.size(level.mask))
+        ]
+        for each in (ticket, *others):
             for name in arms:
-                arms_.check_values(name, ticket, base=self.base)
+                arms_.check_values(name, each, base=self.base)
         head = arms_.new_head(ticket, shapes, head=self.network.head, always=new_head)
         arms_.check_fits(ticket, shapes, new_head=head)
         split = level.split
