@@ -49,7 +49,9 @@ def check_rewind(text: str) -> None:
 class FindTicket(config.Settings):
     """A search for winning tickets."""
 
-    data: str = setting("digits", "Data set: digits, xor, or a TFDS image classification.")
+    data: str = setting(
+        "digits", f"One of {', '.join(data_.DATASETS)}, or another TFDS image classification."
+    )
     classes: str = setting(
         "", "Classes to keep, as 0-4 or 0,2,7; empty for all.", check=check_classes
     )
@@ -74,7 +76,7 @@ class FindTicket(config.Settings):
     )
     model: str = setting(
         "lenet-300-100",
-        "Network: lenet-W-W, mlp-W-W..., conv2, conv4, conv6, resnet20, lrn2.",
+        f"Network: lenet-W-W, mlp-W-W..., {', '.join(models.MODELS)}.",
         check=model_size,
     )
     init: str = setting(

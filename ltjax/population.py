@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
-from ltjax import train, trees
+from ltjax import optimizers, train, trees
 from ltjax.train import Data, Evaluation, Member, Recipe, State
 from ltjax.types import Tree, Variables
 
@@ -96,7 +96,9 @@ def numbered(tree: Tree) -> dict[str, Tree]:
 
 def unnumbered(leaves: dict[str, Tree], like: Tree) -> Tree:
     """Undoes `numbered`, in the structure of `like`."""
-    return jax.tree.unflatten(jax.tree.structure(like), [leaves[n] for n in sorted(leaves)])
+    return jax.tree.unflatten(
+        jax.tree.structure(like), [leaves[n] for n in sorted(leaves, key=int)]
+    )
 
 
 Observer = Callable[[Partial], None]
@@ -132,20 +134,18 @@ class Trainer:
 
     def optimizer_states(self, members: Member) -> Tree:
         """Fresh optimizer states of a population."""
-        return jax.vmap(self.recipe.optimizer.init)(members.start.params)
+        return jax.vmap(functools.partial(train.begin, recipe=self.recipe))(members).opt_state
 
     def begin(
-        self, members: Member, *, opt_state: Tree | None = None
+        self, members: Member, *, first: int = 0, opt_state: Tree | None = None
     ) -> tuple[Mesh, Member, State]:
         """Lays the members out over the devices and makes their first states."""
         count = size(members)
         mesh, start, _ = self._program(min(len(self._devices), count))
         place = functools.partial(_place, mesh=mesh, order=_padded(mesh, count))
         laid = place(members)
-        if opt_state is None:
-            return mesh, laid, start(laid)
-        held = start(laid)._replace(opt_state=place(opt_state))
-        return mesh, laid, held
+        held = None if opt_state is None else place(opt_state)
+        return mesh, laid, start(laid, held, jnp.int32(first))
 
     def train(
         self,
@@ -166,14 +166,21 @@ class Trainer:
         Args:
           members: the population.
           data: shared by all members.
-          first: schedule position of the first step.
+          first: the first step.
           opt_state: optimizer states to go on with, one a member; fresh ones where None.
           resume: `Partial.as_tree` of what `observe` was given in this very training.
           observe: called after every leg, for instance to show progress or to save.
           stop: asked after every leg which members need not go on.
+
+        Raises:
+          ValueError: where the optimizer has to go on at a step and cannot (see
+            `optimizers.check_schedules`).
         """
         count = size(members)
-        mesh, laid, states = self.begin(members, opt_state=opt_state)
+        if first or opt_state is not None or np.any(np.asarray(members.schedule_offset)):
+            params = jax.eval_shape(lambda m: member(m, 0), members.start.params)
+            optimizers.check_schedules(self.recipe.optimizer, train.moving(params, self.recipe))
+        mesh, laid, states = self.begin(members, first=first, opt_state=opt_state)
         _, _, advance = self._program(mesh.size)
         data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
         marks = train.stops(self.recipe, first=first)
@@ -226,7 +233,10 @@ class Trainer:
 def _compile(recipe: Recipe, mesh: Mesh, layout: str) -> tuple[Callable, Callable]:
     """Jitted `begin` and `leg` over populations that lie along the mesh."""
     each, all_ = PartitionSpec(_AXIS), PartitionSpec()
-    start = functools.partial(train.begin, recipe=recipe)
+
+    def start(members: Member, opt_states: Tree | None, first: jax.Array) -> State:
+        one = functools.partial(train.begin, recipe=recipe)
+        return jax.vmap(one, in_axes=(0, 0, None))(members, opt_states, first)
 
     def advance(
         states: State, members: Member, data: Data, first: jax.Array, last: jax.Array
@@ -238,7 +248,7 @@ def _compile(recipe: Recipe, mesh: Mesh, layout: str) -> tuple[Callable, Callabl
         return spread(one, (states, members))
 
     begin = jax.shard_map(
-        jax.vmap(start), mesh=mesh, in_specs=(each,), out_specs=each, check_vma=False
+        start, mesh=mesh, in_specs=(each, each, all_), out_specs=each, check_vma=False
     )
     legs = jax.shard_map(
         advance,
@@ -247,7 +257,8 @@ def _compile(recipe: Recipe, mesh: Mesh, layout: str) -> tuple[Callable, Callabl
         out_specs=each,
         check_vma=False,
     )
-    return jax.jit(begin), jax.jit(legs, donate_argnums=0)
+    # Nothing is donated: states come from outside and go out to observers between the legs.
+    return jax.jit(begin), jax.jit(legs)
 
 
 def balanced(stopped: np.ndarray, devices: int) -> np.ndarray | None:
@@ -286,7 +297,7 @@ def _padded(mesh: Mesh, count: int) -> np.ndarray:
 
 def _place(tree: Tree, *, mesh: Mesh, order: np.ndarray) -> Tree:
     """Takes the members in this order and spreads them over the mesh."""
-    if not np.array_equal(order, np.arange(size(tree))):
+    if not np.array_equal(order, np.arange(len(order))):
         tree = jax.tree.map(lambda leaf: leaf[order], tree)
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(_AXIS)))
 

@@ -16,7 +16,7 @@ from experiments.paper_000.splits import FIGURES, REDRAWN, TICKET, named
 from experiments.paper_000.trainings import Trainings
 from experiments.reproduce import driver, page
 from experiments.reproduce.rows import NOT_COMPARABLE, Absent
-from ltjax import arms, data, paired
+from ltjax import arms, data, intervals
 from ltjax.keeper import DiskKeeper
 from tests import fakes
 
@@ -226,7 +226,7 @@ def test_the_record_says_which_class_is_which_output(whole):
 def row(density, losses):
     dense = dict(enumerate(np.linspace(0.7, 0.8, len(losses))))
     sparse = {i: dense[i] - loss for i, loss in enumerate(losses)}
-    return Row(density, sparse, dense, paired.compare(dense, sparse))
+    return Row(density, sparse, dense, intervals.compare(dense, sparse))
 
 
 NONE = [0.01, -0.01, 0.02, -0.02, 0.0]

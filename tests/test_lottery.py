@@ -77,7 +77,13 @@ def first_alone():
 
 def test_every_level_keeps_exactly_what_was_planned(levels):
     assert [level.level for level in levels] == [0, 1, 2]
-    assert [level.density for level in levels] == list(PLAN.densities)
+    assert [level.nominal for level in levels] == list(PLAN.nominal)
+    for level, density in zip(levels, PLAN.densities, strict=True):
+        meta = level.ticket(1).meta
+        for said in (level, *level.records):
+            assert (said.density, said.nominal) == (density, level.nominal)
+        assert (meta["density"], meta["nominal"]) == (density, level.nominal)
+    assert levels[2].density > levels[2].nominal + 0.01  # The output is pruned by less.
     check_counts(levels)
 
 
@@ -123,6 +129,8 @@ def test_another_key_changes_everything_random(levels):
     other = find(key=jax.random.key(8), validation=0)
     assert trees_differ(other[0].theta_0, levels[0].theta_0)
     assert trees_differ(other[1].mask, levels[1].mask)
+    for found, judge in ((levels, "validation"), (other, "last")):
+        assert {r.judged_on for level in found for r in level.records} == {judge}
 
 
 def test_more_replicates_leave_the_first_as_it_is(levels, first_alone):
@@ -313,7 +321,7 @@ def test_a_head_that_fits_is_drawn_afresh_where_asked(levels, first_alone):
 
 def test_a_single_ticket_moves_with_the_dense_network_it_came_from(levels):
     alone = lottery.found(levels[2].ticket(1, meta={"source": "blobs"}))
-    assert (alone.level, alone.density) == (2, PLAN.densities[2])
+    assert (alone.level, alone.nominal) == (2, PLAN.nominal[2])
     assert alone.ticket().meta["level"] == 2
     arms = ("theta_0", "theta_S")
     TRAINER.seen.clear()

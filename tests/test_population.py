@@ -80,9 +80,9 @@ def test_every_level_runs_what_the_first_compiled():
     traced = []
     network, _, on_device = world("mlp-8")
 
-    def apply(variables, images, *, train):
+    def apply(variables, images, *, train, key=None):
         traced.append(images.shape)  # Runs when JAX traces, not when it computes.
-        return network.apply(variables, images, train=train)
+        return network.apply(variables, images, train=train, key=key)
 
     trainer = Trainer(toys.recipe(apply=apply))
     crowd = toys.members(2)
@@ -226,3 +226,8 @@ def test_a_full_batch_has_no_order():
     other = crowd._replace(key=jax.random.split(jax.random.key(99), 2))
     a, b = (trainer.train(c, on_device) for c in (crowd, other))
     assert_trees_equal(jax.device_get(a.variables), jax.device_get(b.variables))
+
+
+def test_ten_thousand_leaves_come_back_in_order():
+    leaves = list(range(10_050))
+    assert population.unnumbered(population.numbered(leaves), leaves) == leaves

@@ -61,7 +61,7 @@ def members(count, network=None, *, dataset=None, mask=None, held_out=10, seed=0
 
 def run(member, device_data, how, *, first=0, opt_state=None):
     """Trains a single member without a population; the final state and the reports."""
-    state = train.begin(member, recipe=how, opt_state=opt_state)
+    state = train.begin(member, opt_state, first, recipe=how)
     advance = jax.jit(functools.partial(train.leg, recipe=how))
     marks, reports = train.stops(how, first=first), []
     for a, b in zip([marks[0], *marks], marks, strict=False):

@@ -11,7 +11,7 @@ from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.rows import Absent, Claim, Experiment, Holds, Near, Quantity, quantity
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
-from ltjax import intervals, paired, published
+from ltjax import intervals, published
 from ltjax.published import Published
 from ltjax.results import Record
 
@@ -266,7 +266,7 @@ def _words_of_iii(t: Trainings, found: Callable[[Results], list[Row]]) -> list[C
         return all(abs(gap) <= 2.0 for gap in gaps)
 
     def sensitive(ticket: Sequence[Row], redrawn: Sequence[Row]) -> bool:
-        test = paired.compare(_growth(redrawn), _growth(ticket))
+        test = intervals.compare(_growth(redrawn), _growth(ticket))
         return test is not None and test.difference > 0 and test.p < _SIGNIFICANT
 
     return [

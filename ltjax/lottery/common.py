@@ -3,12 +3,13 @@
 from collections.abc import Callable, Collection, Sequence
 import functools
 from typing import Any, NamedTuple, Protocol
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, population, pruning, train, trees
+from ltjax import analysis, masks, population, pruning, tickets, train, trees
 from ltjax.data import Dataset, Parts, validation_rows
 from ltjax.models import Network
 from ltjax.population import Observer, Trained, Trainer
@@ -30,9 +31,12 @@ class Keeper(Protocol):
 
 
 def once(piece: str, compute: Compute) -> tuple[Tree, list[Record]]:
-    """The keeper that keeps nothing."""
+    """The keeper that keeps nothing, and warns of layers that keep no weight."""
     del piece
-    return compute(None, None)
+    tree, records = compute(None, None)
+    for sentence in analysis.cut_layers(records):  # The binaries say it at the end of a run.
+        warnings.warn(sentence, stacklevel=2)
+    return tree, records
 
 
 def piece_of(level: int) -> str:
@@ -43,12 +47,12 @@ def piece_of(level: int) -> str:
 class Found(NamedTuple):
     """One level of a search: the tickets of all replicates, stacked.
 
-    Trees have a leading axis of replicates. `density` is nominal. `without` names the start
-    points that are not known; their records are left out.
+    Trees have a leading axis of replicates. `nominal` is the density asked. `without` names the
+    start points that are not known; their records are left out.
     """
 
     level: int
-    density: float
+    nominal: float
     mask: Mask
     theta_0: Variables
     theta_k: Variables
@@ -56,6 +60,11 @@ class Found(NamedTuple):
     prunable: tuple[str, ...]
     records: list[Record]
     without: tuple[str, ...] = ()
+
+    @property
+    def density(self) -> float:
+        """Share of the prunable weights that the masks keep, all replicates alike."""
+        return masks.count(population.member(self.mask, 0), self.prunable).density
 
     def ticket(self, replicate: int = 0, *, meta: dict[str, Any] | None = None) -> Ticket:
         """The ticket of one replicate.
@@ -77,23 +86,30 @@ class Found(NamedTuple):
                 **(meta or {}),
                 "level": self.level,
                 "replicate": replicate,
-                "density": self.density,
+                "density": masks.count(pick(self.mask), self.prunable).density,
+                "nominal": self.nominal,
             },
         )
 
 
 def found(ticket: Ticket) -> Found:
-    """A single ticket as a level of one replicate, to be handed to `transfer`."""
+    """A single ticket as a level of one replicate, to be handed to `transfer`.
+
+    Raises:
+      ValueError: where it is no ticket (see `tickets.check`).
+    """
+    tickets.check(ticket)
+    known = tickets.known(ticket)
+    starts = {n: getattr(ticket, n if n in known else known[0]) for n in tickets.THETAS}
     wrap = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)  # noqa: E731
     return Found(
         level=int(ticket.meta.get("level", 1)),
-        density=float(ticket.meta.get("density", 1.0)),
+        nominal=float(ticket.meta.get("nominal", ticket.meta.get("density", 1.0))),
         mask=wrap(ticket.mask),
-        theta_0=wrap(ticket.theta_0),
-        theta_k=wrap(ticket.theta_k),
-        theta_S=wrap(ticket.theta_S),
         prunable=ticket.prunable,
         records=[],
+        without=tuple(n for n in tickets.THETAS if n not in known),
+        **{name: wrap(start) for name, start in starts.items()},
     )
 
 
@@ -105,11 +121,11 @@ def dense_of(level: Found) -> Found:
     everything = jax.tree.map(np.ones_like, level.mask)
     return level._replace(
         level=0,
-        density=1.0,
+        nominal=1.0,
         mask=everything,
         theta_S=level.theta_0,
         records=[],
-        without=("theta_S",),
+        without=tuple(dict.fromkeys((*level.without, "theta_S"))),
     )
 
 
@@ -252,7 +268,7 @@ class Label(NamedTuple):
     phase: str
     arm: str
     level: int
-    density: float
+    nominal: float
     replicate: int
     repeat: int = 0
 
@@ -263,16 +279,21 @@ def records_of(
     mask: Mask,
     prunable: Collection[str],
     labels: Sequence[Label],
+    *,
+    judged_on: str,
 ) -> list[Record]:
-    """The records of a population, one a member."""
+    """The records of a population, one a member; `judged_on` as in `results.curve_fields`."""
+    counts = [masks.count(population.member(mask, i), prunable) for i in range(len(labels))]
     return [
         Record(
             **label._asdict(),
-            **masks.count(population.member(mask, i), prunable)._asdict(),
+            density=counts[i].density,
+            **counts[i]._asdict(),
             **curve_fields(
                 trained.steps,
                 {k: v[:, i] for k, v in trained.curve._asdict().items()},
                 failed_step=int(trained.failed_step[i]),
+                judged_on=judged_on,
                 measure=recipe.measure,
             ),
         )

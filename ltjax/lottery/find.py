@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax import masks, population, pruning, tickets, trees
+from ltjax.analysis import has_failed
 from ltjax.data import Dataset, Parts
 from ltjax.lottery.common import (
     Found,
@@ -150,7 +151,7 @@ def _levels(
             theta_k = level.trained.snapshot
         yield Found(
             level=level.number,
-            density=work.plan.densities[level.number],
+            nominal=work.plan.nominal[level.number],
             mask=level.mask,
             theta_0=theta_0,
             theta_k=theta_k,
@@ -257,9 +258,10 @@ class _Work:
                 mask,
                 self.plan.prunable,
                 [
-                    Label("source", "ticket", number, self.plan.densities[number], replicate)
+                    Label("source", "ticket", number, self.plan.nominal[number], replicate)
                     for replicate in range(self.replicates)
                 ],
+                judged_on="validation" if self.validation else "last",
             )
             return jax.device_get(tree), made
 
@@ -276,12 +278,10 @@ class _Work:
         rated = level.trained.variables if ended else level.start.variables
         members = self.members(level.start._replace(variables=rated), level.mask)
         keys = fold(keys_for(self.key, "score", self.replicates), number)
-        counts = jnp.asarray(self.plan.counts[number], jnp.int32)
-        return jax.device_get(
-            pruner(self.score, self.recipe, self.score_batch, self.plan.groups)(
-                members, self.data, keys, counts
-            )
-        )
+        failed = [has_failed(record) for record in level.trained.records]
+        prune = pruner(self.score, self.recipe, self.score_batch, self.plan.groups)
+        counts = self.plan.counts[number]
+        return jax.device_get(prune(members, self.data, keys, counts, failed))
 
 
 @functools.lru_cache(maxsize=4)

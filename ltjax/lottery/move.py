@@ -88,8 +88,8 @@ def transfer(
       keep: the keeper.
 
     Raises:
-      ValueError: an unknown arm or phase, no repeats, a ticket that does not fit the network, or
-        tickets of several searches together.
+      ValueError: an unknown arm or phase, an arm whose start point no ticket knows, no repeats, a
+        ticket that does not fit the network, or tickets of several searches together.
     """
     check(network, dataset, recipe, validation=validation)
     if not arms:
@@ -100,6 +100,12 @@ def transfer(
         raise ValueError(trees.unknown(base, arms_.STARTS, "start point"))
     if phase not in _KEYS:
         raise ValueError(trees.unknown(phase, _KEYS, "phase"))
+    for name in arms if isinstance(levels, Sequence) and levels else ():
+        start = arms_.values_of(name, base=base)
+        if all(start in level.without for level in levels):
+            raise ValueError(
+                f"arm {name!r} begins with {start}, which these tickets do not know; leave it out"
+            )
     if repeats < 1:
         raise ValueError(f"repeats is how often a control is drawn, at least 1; got {repeats}")
     work = _Work(
@@ -189,7 +195,7 @@ class _Work:
         ]
         start, mask = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *made)
         labels = [
-            Label(self.phase, name, level.level, level.density, replicate, repeat)
+            Label(self.phase, name, level.level, level.nominal, replicate, repeat)
             for level in levels
             for name, repeat in self.drawn
             for replicate in range(replicates)
@@ -204,7 +210,10 @@ class _Work:
             **jax.tree.map(lambda leaf: leaf[again], seen)._asdict(),
         )
         trained = self.trainer.train(members, data, resume=resume, observe=observe, stop=self.stop)
-        records = records_of(trained, self.recipe, jax.device_get(mask), prunable, labels)
+        judged_on = "validation" if self.validation else "last"
+        records = records_of(
+            trained, self.recipe, jax.device_get(mask), prunable, labels, judged_on=judged_on
+        )
         unknown = {
             (level.level, name)
             for level in levels

@@ -89,7 +89,7 @@ def at_start(
             **seen,
         )
         at = keys if same_batch else fold(keys, number)
-        return prune(members, data, at, jnp.asarray(counts, jnp.int32))
+        return prune(members, data, at, counts)
 
     @functools.cache
     def by_level(number: int) -> Mask:
@@ -114,7 +114,7 @@ def at_start(
         tree, _ = keep(number, compute)
         yield level._replace(
             level=number,
-            density=plan.densities[number],
+            nominal=plan.nominal[number],
             mask=tree["mask"],
             prunable=plan.prunable,
             records=[],
