@@ -75,6 +75,11 @@ class FrankleCarbin(PaperSettings):
         )
 
     @property
+    def judged(self) -> tuple[convergence.Settings, bool]:
+        """What acts on the lines of F3 to F16 beside their trainings."""
+        return self.criterion, self.stop_converged
+
+    @property
     def control_2(self) -> str:
         """The arm that control 2 is."""
         arms = {"hidden": "shuffled_hidden", "all": "shuffled_pairs"}
@@ -127,17 +132,3 @@ SHORTENS = frozenset(
     }
 )
 """Settings that make a run shorter or another draw of the same, but no other experiment."""
-
-_OF_XOR = frozenset(
-    {"xor_trials", "xor_steps", "xor_rate", "xor_sd", "xor_rates", "tolerance", "zero_loss"}
-)
-
-
-def of_xor(field: str) -> bool:
-    """Whether F1 and F2 depend on a field."""
-    return field in _OF_XOR or field == "seed"
-
-
-def of_mnist(field: str) -> bool:
-    """Whether F3 to F16 depend on a field."""
-    return field not in _OF_XOR
