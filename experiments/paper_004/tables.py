@@ -38,7 +38,7 @@ def levels(results: Results, named: Mapping[str, Series]) -> list[Table]:
                     body=body,
                     note="Convergence and accuracy there, mean over the trials that converged. "
                     "Intervals: 95 %, paired by trial, Student's t (of a ratio on its logarithm); "
-                    "one trial has none. Near chance: calm at less than twice what guessing reaches.",
+                    "one has none. Near chance: calm at less than twice what guessing reaches.",
                 )
             )
     return made
