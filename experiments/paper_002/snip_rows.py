@@ -12,6 +12,7 @@ from experiments.reproduce.rows import (
     Claim,
     Experiment,
     Near,
+    Never,
     Ordered,
     Quantity,
     Side,
@@ -40,7 +41,7 @@ def snip_table(t: Trainings, table: str) -> Experiment:
         ours = _misprint(e) or r.at_round(series, number, r.best_step)
         claims.append(Claim(published=e.id, ours=ours, rule=STEPS))
     if t.task == FC:
-        rounded = Claim(published="002-0184", ours=lambda results: _ROUNDED, rule=_EXACT)
+        rounded = Claim(published="002-0184", ours=lambda results: _ROUNDED, rule=Never())
         claims += [rounded, _twice(t)]
     return Experiment(
         id=f"002-{table}",

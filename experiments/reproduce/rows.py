@@ -26,6 +26,9 @@ AGREES, DIFFERS, NOT_COMPARABLE = "agrees", "differs", "not comparable"
 MOST_BY_CHANCE = 0.3
 """A rule that agrees by chance more often than this says nothing; its claim is not comparable."""
 
+_ROUNDING = 1e-9
+"""Of 100 * 0.55, which is 55 %."""
+
 _FEWEST = 3
 """Of fewer entries beside a number no share is taken."""
 
@@ -146,7 +149,7 @@ class Near:
 
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""
-        return abs(ours.value - value) <= self.tolerance
+        return abs(ours.value - value) <= self.tolerance + _ROUNDING * abs(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +181,8 @@ class Within:
 
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""
-        return value / self.factor <= ours.value <= value * self.factor
+        factor = self.factor + _ROUNDING
+        return value / factor <= ours.value <= value * factor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +201,8 @@ class Between:
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""
         low, high = sorted(value) if isinstance(value, Sequence) else (value, value)
-        return low - self.slack <= ours.value <= high + self.slack
+        slack = self.slack + _ROUNDING * high
+        return low - slack <= ours.value <= high + slack
 
 
 @dataclasses.dataclass(frozen=True)
