@@ -1,6 +1,7 @@
 """What the rows of paper 002 share: names, the tolerance of iterations, figures and tables."""
 
 from collections.abc import Callable, Mapping
+import functools
 import statistics
 
 from experiments.paper_002 import rounds as r
@@ -26,13 +27,19 @@ def entries(table: str) -> list[Published]:
 def weights(t: Trainings, layers: str = "") -> int:
     """Prunable weights of a network, or of the layers whose names begin so."""
     padding = t.settings.padding if t.task == CONV else ""
-    network = models.make(t.model, input_shape=_IMAGES[t.task], classes=10, padding=padding)
-    plan = pruning.plan(network.shapes().params, rate=0.2, levels=0)
     return sum(
         size
-        for (name, *_), size in zip(plan.groups, plan.sizes, strict=True)
+        for name, size in _sizes(t.model, _IMAGES[t.task], padding).items()
         if name.startswith(layers)
     )
+
+
+@functools.cache
+def _sizes(model: str, shape: tuple[int, ...], padding: str) -> dict[str, int]:
+    """Weights of each prunable layer."""
+    network = models.make(model, input_shape=shape, classes=10, padding=padding)
+    plan = pruning.plan(network.shapes().params, rate=0.2, levels=0)
+    return {name: size for (name, *_), size in zip(plan.groups, plan.sizes, strict=True)}
 
 
 def by_round(caption: str, named: Mapping[str, r.Series]) -> Callable[[Results], dict]:

@@ -9,8 +9,8 @@ from experiments.reproduce.works import Work
 from ltjax import config
 
 
-def acts(paper: Paper, settings: Any, row: str, **other: Any) -> bool:
-    """Whether other values of some fields would make another experiment of a row.
+def acting(paper: Paper, settings: Any, **other: Any) -> frozenset[str]:
+    """Ids of the experiments that other values of some fields would make others.
 
     They do where its works, the settings of their tasks, or what else acts on it (`also`) differ,
     and where the paper would not have it, or could not.
@@ -18,14 +18,14 @@ def acts(paper: Paper, settings: Any, row: str, **other: Any) -> bool:
     Args:
       paper: the paper.
       settings: its settings.
-      row: id of the experiment.
       other: other values by name of the field.
     """
+    mine = _made(paper, settings)
     try:
-        there = _made(paper, dataclasses.replace(settings, **other))
-    except ValueError:  # No such experiment could be: the fields hang together.
-        return True
-    return there.get(row) != _made(paper, settings)[row]
+        theirs = _made(paper, dataclasses.replace(settings, **other))
+    except ValueError:  # No such paper could be: the fields hang together.
+        return frozenset(mine)
+    return frozenset(row for row, made in mine.items() if theirs.get(row) != made)
 
 
 def without_effect(
@@ -49,8 +49,8 @@ def without_effect(
         usual += [preset[name] for preset in paper.presets.values() if name in preset]
         usual = [value for value in usual if value != mine]
         if name in given and usual:
-            acting = any(acts(paper, settings, row.id, **{name: v}) for v in usual for row in rows)
-            idle += [] if acting else [name]
+            acts = frozenset().union(*(acting(paper, settings, **{name: v}) for v in usual))
+            idle += [] if acts & {row.id for row in rows} else [name]
     return idle
 
 

@@ -103,6 +103,8 @@ def chapter(paper: Paper, results: Results) -> Chapter:
     printed = config.as_dict(paper.settings(), identity_only=True)
     ours = config.as_dict(results.settings, identity_only=True)
     changed = {n: (ours[n], printed[n]) for n in printed if ours[n] != printed[n]}
+    usual = {n: getattr(paper.settings(), n) for n in changed}
+    acting = {n: effects.acting(paper, results.settings, **{n: v}) for n, v in usual.items()}
     sections = []
     for row in paper.experiments(results.settings):
         names = [name for work in row.works for name in work.names()]
@@ -111,7 +113,7 @@ def chapter(paper: Paper, results: Results) -> Chapter:
         said = {
             n: f"{n} = {_plain(a)} (paper: {_plain(b)})"
             for n, (a, b) in changed.items()
-            if effects.acts(paper, results.settings, row.id, **{n: getattr(paper.settings(), n)})
+            if row.id in acting[n]
         }
         shortened = tuple(text for n, text in said.items() if n in paper.shortens)
         other = tuple(text for n, text in said.items() if n not in paper.shortens)
