@@ -35,7 +35,7 @@ def describe_training(
     floats = sum(leaf.size for leaf in leaves)
     state = jax.eval_shape(how.optimizer.init, shapes.params)
     state_size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    copies = 2 + (how.snapshot is not None) + (how.keep == "best")
+    copies = 2 + (how.keep == "best")
     member = 4 * floats * copies + floats + state_size
     images = sum(split.images.nbytes for split in (source.train, source.test))
     spread = min(len(jax.devices()), members)
@@ -57,10 +57,12 @@ def describe_plan(plan: pruning.Plan) -> str:
     """Lines of a plan: what each level keeps."""
     size = plan.kept(0)
     rows = [
-        f"  level {i:2d}  density {d:7.4f}  kept {plan.kept(i):>10,} of {size:,} "
-        f"({plan.kept(i) / size:.4f})"
-        for i, d in enumerate(plan.densities)
+        f"  level {i:2d}  nominal {d:7.4f}  kept {plan.kept(i):>10,} of {size:,} prunable  "
+        f"density {plan.density(i):.4f} (of all kernels {plan.density(i, of='kernels'):.4f}, "
+        f"of all parameters {plan.density(i, of='total'):.4f})"
+        for i, d in enumerate(plan.nominal)
     ]
+    rows += [f"  left dense: {name} ({count:,} weights)" for name, count in plan.dense.items()]
     empty = [
         f"  warning: level {i} keeps nothing of {', '.join(group)}"
         for i, counts in enumerate(plan.counts)
@@ -113,6 +115,6 @@ def answer(run: RunDir) -> int:
     print(report.table(records))
     print(f"report: {run.report}")
     failed = analysis.failures(records)
-    for line in failed:
+    for line in [*failed, *analysis.cut_layers(records)]:
         print(f"warning: {line}", file=sys.stderr)
     return 1 if failed else 0

@@ -6,7 +6,18 @@ from typing import Any, TypeVar
 
 import jax
 
-from ltjax import config, data, models, optimizers, population, pruning, tickets, train, trees
+from ltjax import (
+    config,
+    data,
+    keys,
+    models,
+    optimizers,
+    population,
+    pruning,
+    tickets,
+    train,
+    trees,
+)
 from ltjax.config import setting
 from ltjax.data import Dataset, Parts
 from ltjax.models import Network
@@ -17,7 +28,9 @@ from ltjax.types import Key, Pixels
 class FindTicket:
     """A search for winning tickets."""
 
-    data: str = setting("digits", "Data set: digits, xor, or a TFDS image classification.")
+    data: str = setting(
+        "digits", f"One of {', '.join(data.DATASETS)}, or another TFDS image classification."
+    )
     classes: str = setting("", "Classes to keep, as 0-4 or 0,2,7; empty for all.")
     half: str = setting("", "a or b: one of two stratified halves of the training split.")
     normalize: str = setting("own", "Mean and sd of the pixels: own, unit, mnist, cifar10, ...")
@@ -29,7 +42,7 @@ class FindTicket:
         unit="pixels",
     )
     model: str = setting(
-        "lenet-300-100", "Network: lenet-W-W, mlp-W-W..., conv2, conv4, conv6, resnet20, lrn2."
+        "lenet-300-100", f"Network: lenet-W-W, mlp-W-W..., {', '.join(models.MODELS)}."
     )
     init: str = setting(
         "", "Initialization, as truncated_normal:0.1, glorot_normal, he_normal; empty: the model's."
@@ -246,8 +259,8 @@ def _augment(settings: FindTicket) -> data.AugmentFn | None:
     size = (settings.window, settings.window)
 
     def cut(key: Key, images: Pixels) -> Pixels:
-        window_key, augment_key = jax.random.split(key)
-        return augment(augment_key, data.window(window_key, images, size=size))
+        cut_out = data.window(keys.derive(key, "window"), images, size=size)
+        return augment(keys.derive(key, "augment"), cut_out)
 
     return cut
 

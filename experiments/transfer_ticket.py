@@ -56,7 +56,7 @@ class TransferTicket(FindTicket):
     )
     starts: tuple[str, ...] = setting(STARTS, "Start points: theta_0, theta_k, theta_S.")
     controls: tuple[str, ...] = setting(
-        tuple(name for name, control in CONTROLS.items() if not control.hidden),
+        ("redrawn", "shuffled_pairs", "shuffled_mask", "shuffled_globally"),
         f"Controls, of {', '.join(CONTROLS)}; empty for none.",
     )
     control_start: str = setting("theta_0", "Start point whose values the controls keep.")
@@ -206,7 +206,7 @@ def transfer(settings: TransferTicket, run: RunDir) -> int:
         net,
         moved,
         how,
-        key=jax.random.fold_in(jax.random.key(source.seed), 1),
+        key=jax.random.key(source.seed),  # Of the search too: purposes differ by name.
         arms=arms,
         base=settings.control_start,
         new_head=settings.head == "fresh" or bool(settings.head_hidden),
@@ -234,6 +234,7 @@ def _arms(settings: TransferTicket) -> tuple[str, ...]:
         _ = trees.lookup(CONTROLS, name, "control")
     for name in (*settings.starts, settings.control_start):
         _ = arms_.check_arm(name)
+    arms_.check_base(settings.controls, settings.control_start)
     if not settings.starts:
         raise ValueError(f"starts is empty; give some of {', '.join(STARTS)}")
     return tuple(dict.fromkeys((*settings.starts, *settings.controls)))

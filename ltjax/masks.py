@@ -6,14 +6,16 @@ special case for it; *prunable* is the collection of the names of the leaves tha
 
 from collections.abc import Collection
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from ltjax import trees
+from ltjax import keys, trees
 from ltjax.types import Key, Mask, Params, Tree
+
+Optimizer = optax.GradientTransformation | optax.MultiSteps
 
 
 def dense(params: Params) -> Mask:
@@ -22,47 +24,112 @@ def dense(params: Params) -> Mask:
 
 
 def apply(params: Params, mask: Mask) -> Params:
-    """Sets the pruned weights to +0, also where they are infinite or NaN."""
+    """Sets the pruned weights to +0, also where they are infinite or NaN.
+
+    Raises:
+      ValueError: for parameters that are not those of the mask, as in `sparse`.
+    """
+    _check_layout(params, mask)
     return jax.tree.map(lambda p, m: jnp.where(m, p, jnp.zeros_like(p)), params, mask)
 
 
-def hold(mask: Mask) -> optax.GradientTransformation:
-    """Drops the update of every pruned weight: what is zero stays zero.
+def sparse(optimizer: Optimizer, mask: Mask) -> optax.GradientTransformationExtraArgs:
+    """An optimizer that trains a masked network as the network without its pruned weights.
 
-    It goes last in an `optax.chain`, after momentum and weight decay:
+        optimizer = masks.sparse(optax.adamw(1e-3), mask)
+        params = masks.apply(params, mask)
+        state = optimizer.init(params)
 
-        optimizer = optax.chain(optax.adamw(1e-3), masks.hold(mask))
+    It sees zeros for gradients and values of pruned weights, so that no norm, trust ratio or
+    moment counts them, and none of their updates comes out. Its state is that of `optimizer`.
 
-    The parameters must start from `masks.apply(params, mask)`.
+    Means over a leaf still count the zeros: RMS clipping (`optax.clip_by_block_rms`) and RMS
+    scaling, as in Adafactor. So does what depends on the shape of a leaf: factored moments
+    (Adafactor, SM3), orthogonalization (Muon), unit-wise norms, gradient noise. Under these a
+    ticket does not train as the network without its pruned weights would.
+
+    Args:
+      optimizer: any optax optimizer, whole (not a link of a chain).
+      mask: the live weights; may be traced.
+
+    Raises:
+      ValueError: from `init`, for parameters that are not those of the mask (a FrozenDict, all
+        variables of a module, an NNX state), or are not zero where it prunes. What is traced
+        (`init` under `jit`) is not looked at.
     """
+    inner = optax.with_extra_args_support(optimizer)  # pyright: ignore[reportArgumentType]
 
     def init(params: Tree) -> Tree:
-        trees.check_same_layout(mask, jax.tree.map(_as_bool, params), what="mask")
-        return optax.EmptyState()
+        _check_masked(params, mask)
+        return inner.init(params)
 
-    def update(updates: Tree, state: Tree, params: Tree = None) -> tuple[Tree, Tree]:
-        del params
+    def update(updates: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
+        if params is not None:
+            params = apply(params, mask)
+        updates, state = inner.update(apply(updates, mask), state, params, **extra)
         return apply(updates, mask), state
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _as_bool(leaf: jax.Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, jnp.bool_)
+def _check_masked(params: Tree, mask: Mask) -> None:
+    _check_layout(params, mask)
+    leaves = zip(trees.names(params), *map(jax.tree.leaves, (params, mask)), strict=True)
+    for name, p, m in leaves:
+        if isinstance(p, jax.core.Tracer) or isinstance(m, jax.core.Tracer):
+            continue
+        if found := int(((p != 0) & ~m).sum()):
+            raise ValueError(
+                f"{found} weights of {name!r} are not 0 where the mask prunes; start from "
+                "masks.apply(params, mask)"
+            )
+
+
+def _check_layout(params: Tree, mask: Mask) -> None:
+    """Refuses what is not nested and shaped as the mask, with what to pass instead."""
+    for kind in type(params).__mro__:
+        advice = _ADVICE.get((kind.__module__.split(".")[0], kind.__name__))
+        if advice is not None:
+            raise ValueError(f"parameters are nested dicts, not a {kind.__name__}; pass {advice}")
+    if isinstance(params, dict) and "params" in params and "params" not in mask:
+        raise ValueError(
+            "parameters are the nested dicts of the layers; of all variables of a module, "
+            "pass variables['params']"
+        )
+    shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, jnp.bool_), params)
+    trees.check_same_layout(mask, shapes, what="mask")
+    if jax.tree.structure(params) != jax.tree.structure(mask):
+        raise ValueError(
+            f"parameters in a {type(params).__name__} are not nested as the mask; pass "
+            "jax.tree.unflatten(jax.tree.structure(mask), jax.tree.leaves(params))"
+        )
+
+
+_ADVICE = {
+    ("flax", "FrozenDict"): "flax.core.unfreeze(params)",
+    ("flax", "State"): "flax.nnx.to_pure_dict(state)",
+    ("flax", "Module"): "flax.nnx.to_pure_dict(flax.nnx.state(module, flax.nnx.Param))",
+    ("ltjax", "Variables"): "variables.params",
+}
 
 
 class Count(NamedTuple):
-    """Kept and prunable weights of one mask (Python ints), and of each prunable leaf."""
+    """Kept and prunable weights of one mask (Python ints), and of each prunable leaf.
+
+    `kernels`, `total` and `dense` are those of `trees.Weights`.
+    """
 
     kept: int
     prunable: int
+    kernels: int
     total: int
     layers: dict[str, tuple[int, int]]
+    dense: dict[str, int]
 
     @property
     def density(self) -> float:
-        """Kept share of the prunable weights."""
-        return self.kept / self.prunable
+        """Kept share of the prunable weights; 1 where nothing is prunable."""
+        return self.kept / self.prunable if self.prunable else 1.0
 
 
 def count(mask: Mask, prunable: Collection[str]) -> Count:
@@ -70,7 +137,8 @@ def count(mask: Mask, prunable: Collection[str]) -> Count:
     leaves = dict(zip(trees.names(mask), jax.tree.leaves(mask), strict=True))
     layers = {name: (int(leaves[name].sum()), leaves[name].size) for name in prunable}
     kept, size = (sum(pair[i] for pair in layers.values()) for i in (0, 1))
-    return Count(kept, size, sum(m.size for m in leaves.values()), layers)
+    dense, kernels, total = trees.weights(mask, prunable)
+    return Count(kept, size, kernels, total, layers, dense)
 
 
 def complement(mask: Mask, prunable: Collection[str]) -> Mask:
@@ -86,16 +154,14 @@ def intersect(a: Mask, b: Mask) -> Mask:
 def permute_within(key: Key, tree: Tree, prunable: Collection[str]) -> Tree:
     """Permutes the entries of each prunable leaf; the other leaves stay as they are.
 
-    Trees of equal structure and shapes are permuted alike under one key: permute the mask and
-    the values with the same key to move (mask, value) pairs together.
+    Leaves of one name and size are permuted alike under one key: permute the mask and the values
+    with the same key to move (mask, value) pairs together.
     """
-    all_names = trees.names(tree)
-    keys = dict(zip(all_names, jax.random.split(key, len(all_names)), strict=True))
 
     def permute(name: str, leaf: jax.Array) -> jax.Array:
         if name not in prunable:
             return leaf
-        order = jax.random.permutation(keys[name], leaf.size)
+        order = jax.random.permutation(keys.derive(key, name), leaf.size)
         return leaf.ravel()[order].reshape(leaf.shape)
 
     return trees.map_with_name(permute, tree)

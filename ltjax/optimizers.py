@@ -6,12 +6,14 @@ and an old schedule position.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from ltjax import trees
+from ltjax.types import Params, Tree
 
 Schedule = Callable[[jax.Array], jax.typing.ArrayLike]
 
@@ -102,3 +104,87 @@ def schedule(
     if not warmup:
         return after
     return lambda step: after(step) * jnp.minimum(1.0, (step + 1) / warmup)
+
+
+POSITIONS: Mapping[str, str] = {
+    "ScaleByScheduleState": "count",
+    "InjectHyperparamsState": "count",
+    "InjectStatefulHyperparamsState": "count",
+    "WrappedScheduleState": "count",
+    "WeightDecaySchedule": "count",
+    "AddNoiseState": "count",
+    "ConditionallyTransformState": "step",
+    "ConditionallyMaskState": "step",
+}
+"""The states of optax that hold the position of a schedule, and the field that does."""
+
+AGES = (
+    *("ScaleByAdamState", "ScaleByAmsgradState", "ScaleByAdanState", "ScaleByBeliefState"),
+    *("ScaleByRmsWithCountState", "ScaleByRStdDevWithCountState", "ScaleByNovogradState"),
+    *("ScaleByLionState", "FactoredState", "EmaState", "MuonState"),
+    *("ApplyEvery", "LookaheadState", "ApplyIfFiniteState", "MultiStepsState"),
+)
+"""The states whose counts are the age of what they gathered (to correct its bias, or to know when
+it is full): they go with it, and are 0 in a fresh state."""
+
+
+def at_step(state: Tree, step: jax.Array | int) -> Tree:
+    """Sets the schedules inside an optimizer to a step; what it has gathered stays.
+
+    Args:
+      state: of any optimizer; counts that are not those of `POSITIONS` stay as they are.
+      step: int32 scalar, the next step to be made.
+    """
+
+    def moved(owner: str, field: str, leaf: jax.Array, within: str) -> jax.Array:
+        del within
+        return jnp.full_like(leaf, step) if POSITIONS.get(owner) == field else leaf
+
+    return _map_counts(moved, state)
+
+
+def check_schedules(optimizer: optax.GradientTransformation, params: Params) -> None:
+    """Refuses an optimizer whose schedules `at_step` could not set.
+
+    Args:
+      optimizer: to train with from another step than the first.
+      params: its parameters, or their shapes.
+
+    Raises:
+      ValueError: for a state that counts something unknown, and for a schedule that counts steps
+        of `optax.MultiSteps`.
+    """
+    way_out = "give the schedule as Recipe.schedule, and a constant rate to the optimizer"
+
+    def check(owner: str, field: str, leaf: jax.Array, within: str) -> jax.Array:
+        if POSITIONS.get(owner) == field and "MultiStepsState" in within:
+            raise ValueError(f"a schedule within MultiSteps cannot go on at a step; {way_out}")
+        if owner not in POSITIONS and owner not in AGES:
+            raise ValueError(
+                f"{owner or 'the optimizer'} counts {field}, which may be the position of a "
+                f"schedule and could not go on at a step; {way_out}"
+            )
+        return leaf
+
+    _ = _map_counts(check, jax.eval_shape(optimizer.init, params))
+
+
+def _map_counts(function: Callable[..., jax.Array], state: Tree) -> Tree:
+    """Maps the integer scalars: (name of the state, field, leaf, states around it) -> leaf."""
+
+    def walk(node: Any, owner: str, field: str, within: str) -> Any:
+        if jax.tree_util.all_leaves([node]):
+            counts = jnp.ndim(node) == 0 and jnp.issubdtype(jnp.result_type(node), jnp.integer)
+            return function(owner, field, node, within) if counts else node
+        parts, treedef = jax.tree.flatten_with_path(node, is_leaf=lambda part: part is not node)
+        if isinstance(node, (list, tuple)) and not hasattr(node, "_fields"):  # A link of a chain.
+            return treedef.unflatten([walk(part, owner, field, within) for _, part in parts])
+        own = owner if isinstance(node, dict) else type(node).__name__
+        return treedef.unflatten(
+            [
+                walk(part, own, jax.tree_util.keystr(path, simple=True), f"{within}/{own}")
+                for path, part in parts
+            ]
+        )
+
+    return walk(state, "", "something", "")

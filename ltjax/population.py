@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
-from ltjax import train, trees
+from ltjax import optimizers, train, trees
 from ltjax.train import Data, Evaluation, Member, Recipe, State
 from ltjax.types import Tree, Variables
 
@@ -52,7 +52,7 @@ class Trained(NamedTuple):
 
     Attributes:
       variables: theta_S.
-      snapshot: theta_k, empty where the recipe keeps none.
+      snapshot: theta_k on the host, empty where it was not asked for.
       opt_state: of the last step.
       steps: the evaluated steps.
       curve: `Evaluation` of NumPy arrays [steps, members].
@@ -77,15 +77,19 @@ class Partial(NamedTuple):
     """The step at which `states` stands."""
     slots: np.ndarray
     """int [members], where each member lies in `states`."""
+    snapshot: Variables | None = None
+    """theta_k on the host, where it is asked for and step k has come."""
 
     def as_tree(self) -> Tree:
         """Nested dicts of host arrays in the order of the members, for a checkpoint."""
         reports = jax.tree.map(lambda *leaves: np.stack(leaves), *self.reports)
         states = jax.tree.map(lambda leaf: leaf[self.slots], jax.device_get(self.states))
+        kept = {} if self.snapshot is None else {"snapshot": self.snapshot._asdict()}
         return {
             "states": numbered(states),
             "reports": reports._asdict(),
             "step": np.int32(self.step),
+            **kept,
         }
 
 
@@ -96,7 +100,9 @@ def numbered(tree: Tree) -> dict[str, Tree]:
 
 def unnumbered(leaves: dict[str, Tree], like: Tree) -> Tree:
     """Undoes `numbered`, in the structure of `like`."""
-    return jax.tree.unflatten(jax.tree.structure(like), [leaves[n] for n in sorted(leaves)])
+    return jax.tree.unflatten(
+        jax.tree.structure(like), [leaves[n] for n in sorted(leaves, key=int)]
+    )
 
 
 Observer = Callable[[Partial], None]
@@ -132,20 +138,18 @@ class Trainer:
 
     def optimizer_states(self, members: Member) -> Tree:
         """Fresh optimizer states of a population."""
-        return jax.vmap(self.recipe.optimizer.init)(members.start.params)
+        return jax.vmap(functools.partial(train.begin, recipe=self.recipe))(members).opt_state
 
     def begin(
-        self, members: Member, *, opt_state: Tree | None = None
+        self, members: Member, *, first: int = 0, opt_state: Tree | None = None
     ) -> tuple[Mesh, Member, State]:
         """Lays the members out over the devices and makes their first states."""
         count = size(members)
         mesh, start, _ = self._program(min(len(self._devices), count))
         place = functools.partial(_place, mesh=mesh, order=_padded(mesh, count))
         laid = place(members)
-        if opt_state is None:
-            return mesh, laid, start(laid)
-        held = start(laid)._replace(opt_state=place(opt_state))
-        return mesh, laid, held
+        held = None if opt_state is None else place(opt_state)
+        return mesh, laid, start(laid, held, jnp.int32(first))
 
     def train(
         self,
@@ -154,6 +158,8 @@ class Trainer:
         *,
         first: int = 0,
         opt_state: Tree | None = None,
+        snapshot: bool = False,
+        failed_step: np.ndarray | None = None,
         resume: Tree | None = None,
         observe: Observer | None = None,
         stop: Stop | None = None,
@@ -166,20 +172,33 @@ class Trainer:
         Args:
           members: the population.
           data: shared by all members.
-          first: schedule position of the first step.
+          first: the first step.
           opt_state: optimizer states to go on with, one a member; fresh ones where None.
+          snapshot: keep the variables at `recipe.snapshot`, once there, outside of the program.
+          failed_step: int [members]; who failed in an earlier training (not -1) has failed in this
+            one at that step, and is evaluated once but not trained.
           resume: `Partial.as_tree` of what `observe` was given in this very training.
           observe: called after every leg, for instance to show progress or to save.
           stop: asked after every leg which members need not go on.
+
+        Raises:
+          ValueError: where the optimizer has to go on at a step and cannot (see
+            `optimizers.check_schedules`).
         """
         count = size(members)
-        mesh, laid, states = self.begin(members, opt_state=opt_state)
+        if first or opt_state is not None or np.any(np.asarray(members.schedule_offset)):
+            params = jax.eval_shape(lambda m: member(m, 0), members.start.params)
+            optimizers.check_schedules(self.recipe.optimizer, train.moving(params, self.recipe))
+        mesh, laid, states = self.begin(members, first=first, opt_state=opt_state)
         _, _, advance = self._program(mesh.size)
         data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
         marks = train.stops(self.recipe, first=first)
         reports: list[Evaluation] = []
+        kept: Variables | None = None
         if resume is not None:
             states, reports = _restore(resume, states, mesh=mesh, count=count)
+            kept = Variables(**resume["snapshot"]) if "snapshot" in resume else None
+        before = np.full(count, -1) if failed_step is None else failed_step
         who = np.arange(len(_padded(mesh, count)))  # In each slot; from `count` on, padding.
         slots = who[:count]  # Of each member.
         states = _halt(states, who >= count)
@@ -191,8 +210,13 @@ class Trainer:
                 enough = np.ones(len(who), bool)
                 enough[slots] = stop(marks[: number + 1], reports)
                 states = _halt(states, enough)
+            gone = np.zeros(len(who), bool)
+            gone[slots] = before >= 0
+            states = _halt(states, gone)
+            if snapshot and b == self.recipe.snapshot:
+                kept = _on_host(states.variables, slots)
             if observe is not None:
-                observe(Partial(states, reports, b, slots))
+                observe(Partial(states, reports, b, slots, kept))
             stopped = np.asarray(states.stopped)
             if stopped.all():
                 break
@@ -202,13 +226,15 @@ class Trainer:
                 slots = np.argsort(who)[:count]
         curve = jax.tree.map(lambda *leaves: np.stack(leaves), *reports)
         done = jax.tree.map(lambda leaf: leaf[slots], states)
+        if snapshot and kept is None:  # All stopped before.
+            kept = _on_host(states.variables, slots)
         return Trained(
             variables=train.trained(done, recipe=self.recipe),
-            snapshot=done.snapshot,
+            snapshot=kept or Variables({}, {}),
             opt_state=done.opt_state,
             steps=marks[: len(reports)],
             curve=curve,
-            failed_step=np.asarray(done.failed_step),
+            failed_step=np.where(before >= 0, before, np.asarray(done.failed_step)),
         )
 
     def _program(self, spread: int) -> tuple[Mesh, Callable, Callable]:
@@ -226,7 +252,10 @@ class Trainer:
 def _compile(recipe: Recipe, mesh: Mesh, layout: str) -> tuple[Callable, Callable]:
     """Jitted `begin` and `leg` over populations that lie along the mesh."""
     each, all_ = PartitionSpec(_AXIS), PartitionSpec()
-    start = functools.partial(train.begin, recipe=recipe)
+
+    def start(members: Member, opt_states: Tree | None, first: jax.Array) -> State:
+        one = functools.partial(train.begin, recipe=recipe)
+        return jax.vmap(one, in_axes=(0, 0, None))(members, opt_states, first)
 
     def advance(
         states: State, members: Member, data: Data, first: jax.Array, last: jax.Array
@@ -238,7 +267,7 @@ def _compile(recipe: Recipe, mesh: Mesh, layout: str) -> tuple[Callable, Callabl
         return spread(one, (states, members))
 
     begin = jax.shard_map(
-        jax.vmap(start), mesh=mesh, in_specs=(each,), out_specs=each, check_vma=False
+        start, mesh=mesh, in_specs=(each, each, all_), out_specs=each, check_vma=False
     )
     legs = jax.shard_map(
         advance,
@@ -247,7 +276,8 @@ def _compile(recipe: Recipe, mesh: Mesh, layout: str) -> tuple[Callable, Callabl
         out_specs=each,
         check_vma=False,
     )
-    return jax.jit(begin), jax.jit(legs, donate_argnums=0)
+    # Nothing is donated: states come from outside and go out to observers between the legs.
+    return jax.jit(begin), jax.jit(legs)
 
 
 def balanced(stopped: np.ndarray, devices: int) -> np.ndarray | None:
@@ -279,6 +309,11 @@ def _halt(states: State, which: np.ndarray) -> State:
     return states._replace(stopped=states.stopped | jax.device_put(which, states.stopped.sharding))
 
 
+def _on_host(tree: Tree, slots: np.ndarray) -> Tree:
+    """A copy of the members in these slots, which outlives the donated buffers."""
+    return jax.tree.map(lambda leaf: np.array(leaf)[slots], tree)
+
+
 def _padded(mesh: Mesh, count: int) -> np.ndarray:
     """Numbers of the members that fill all devices: each once, then the first ones again."""
     return np.arange(-(-count // mesh.size) * mesh.size) % count
@@ -286,7 +321,7 @@ def _padded(mesh: Mesh, count: int) -> np.ndarray:
 
 def _place(tree: Tree, *, mesh: Mesh, order: np.ndarray) -> Tree:
     """Takes the members in this order and spreads them over the mesh."""
-    if not np.array_equal(order, np.arange(size(tree))):
+    if not np.array_equal(order, np.arange(len(order))):
         tree = jax.tree.map(lambda leaf: leaf[order], tree)
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(_AXIS)))
 

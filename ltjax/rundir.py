@@ -20,7 +20,7 @@ from typing import IO, Any, Self
 
 import jax
 
-from ltjax import results
+from ltjax import paths, results
 
 _DISTRIBUTIONS = {
     "ltjax": "ltjax",
@@ -96,7 +96,7 @@ class RunDir:
         Raises:
           ValueError: where there is none.
         """
-        path = pathlib.Path(path)
+        path = paths.local(path, "run")
         run = cls(path.parent, path.name, {}, {})
         if not run.settings_file.exists():
             raise ValueError(f"no run at {path}; give the directory that holds settings.json")

@@ -14,7 +14,7 @@ from jax import lax
 import jax.numpy as jnp
 import optax
 
-from ltjax import masks, trees
+from ltjax import keys, masks, optimizers, trees
 from ltjax.data import order
 from ltjax.optimizers import Schedule
 from ltjax.scores import Probe
@@ -46,7 +46,7 @@ class Member(NamedTuple):
     """One network to be trained.
 
     Attributes:
-      key: order of the examples and augmentation.
+      key: order of the examples, augmentation, and noise of the network (dropout).
       start: parameters and running statistics to start from; pruned weights may hold anything.
       mask: the live weights.
       train_rows: int32 [n], the rows of `Data.train` it learns from.
@@ -71,20 +71,23 @@ class Recipe:
     """The settings that all members of a population share.
 
     Attributes:
-      apply: as `models.Network.apply`.
-      optimizer: an optax transformation; its updates are multiplied by the schedule.
+      apply: as `models.Network.apply`; in training it gets a key a step.
+      optimizer: an optax transformation; its updates are multiplied by the schedule. It sees the
+        parameters that train, masked (`masks.sparse`), with None for frozen ones. Schedules inside
+        it stand where `schedule` would (`optimizers.at_step`).
       schedule: learning rate of a step, or None where the optimizer is complete by itself.
       batch_size: examples a step.
       steps: steps of the whole training.
       every: steps between evaluations.
-      snapshot: step whose variables are kept as theta_k, or None.
-      patience: evaluations without a better validation result before it stops, though never
-        before `snapshot`; 0 never stops.
+      snapshot: step whose variables may be kept as theta_k, or None; it is evaluated.
+      patience: regular evaluations (those at multiples of `every`) without a better validation
+        result before it stops, though never before `snapshot`; 0 never stops.
       measure: `accuracy` or `loss`, which validation result is compared.
       keep: `last` or `best`, which variables are theta_S.
       augment: (key, uint8 images) -> uint8 images that `apply` takes, or None.
       frozen: names of the parameters that stay as they are.
-      frozen_statistics: run in evaluation mode, so that running statistics are used, not moved.
+      frozen_statistics: run in evaluation mode, so that running statistics are used, not moved,
+        and dropout does not act.
       block: images evaluated at once.
     """
 
@@ -110,6 +113,11 @@ class Recipe:
                 "batch_size, every and block must be at least 1 and steps at least 0; got "
                 f"{self.batch_size}, {self.every}, {self.block}, {self.steps}"
             )
+        if self.steps >= 2**31 or self.every * self.batch_size >= 2**30:
+            raise ValueError(
+                "steps must be below 2**31, and every * batch_size (the examples of a leg) below "
+                f"2**30; got {self.steps} and {self.every} * {self.batch_size}; lower them"
+            )
         if self.snapshot is not None and not 0 <= self.snapshot <= self.steps:
             raise ValueError(
                 f"the rewind step must lie in 0..{self.steps} (the length); got {self.snapshot}"
@@ -125,10 +133,11 @@ class State(NamedTuple):
 
     variables: Variables
     opt_state: Tree
-    snapshot: Variables
     best: Variables
     best_value: jax.Array
     best_step: jax.Array
+    bar: jax.Array
+    """The best value of the regular evaluations, which patience goes by."""
     waited: jax.Array
     stopped: jax.Array
     failed_step: jax.Array
@@ -156,25 +165,29 @@ def pixels_to_images(pixels: jax.Array, data: Data) -> Images:
     return (pixels.astype(jnp.float32) / 255.0 - data.mean) / data.std
 
 
-def begin(member: Member, *, recipe: Recipe, opt_state: Tree | None = None) -> State:
+def begin(
+    member: Member, opt_state: Tree | None = None, first: jax.Array | int = 0, *, recipe: Recipe
+) -> State:
     """The state before the first step.
 
     Args:
       member: the network to be trained.
+      opt_state: an optimizer state to go on with; a fresh one where it is None. Schedules inside
+        it are set to the position of the first step either way.
+      first: int32 scalar, the first step.
       recipe: its settings.
-      opt_state: an optimizer state to go on with; a fresh one where it is None.
     """
     variables = Variables(masks.apply(member.start.params, member.mask), member.start.stats)
     if opt_state is None:
-        opt_state = recipe.optimizer.init(variables.params)
+        opt_state = recipe.optimizer.init(moving(variables.params, recipe))
     empty = Variables({}, {})
     return State(
         variables=variables,
-        opt_state=opt_state,
-        snapshot=empty if recipe.snapshot is None else variables,
+        opt_state=optimizers.at_step(opt_state, first + member.schedule_offset),
         best=variables if recipe.keep == "best" else empty,
         best_value=jnp.float32(-jnp.inf),
         best_step=jnp.int32(-1),
+        bar=jnp.float32(-jnp.inf),
         waited=jnp.int32(0),
         stopped=jnp.bool_(False),
         failed_step=jnp.int32(-1),
@@ -216,36 +229,53 @@ def leg(
 def _steps(
     state: State, member: Member, data: Data, first: jax.Array, last: jax.Array, recipe: Recipe
 ) -> tuple[Variables, Tree, Scalar]:
-    order_key, augment_key = jax.random.split(member.key)
-    rows = _rows(order_key, first, member.train_rows.size, recipe)
-    live = _trainable(member.mask, recipe.frozen)
-    optimizer = optax.chain(recipe.optimizer, masks.hold(live))
+    rows = _rows(keys.derive(member.key, "order"), first, member.train_rows.size, recipe)
+    optimizer = masks.sparse(recipe.optimizer, moving(member.mask, recipe))
 
     def step(t: jax.Array, carry: tuple) -> tuple:
-        variables, (inner, held), total = carry
+        variables, opt_state, total = carry
         batch = member.train_rows if rows is None else member.train_rows[rows[t - first]]
-        pixels = data.train.images[batch]
+        pixels, labels = data.train.images[batch], labels_of(data.train, batch, member)
         if recipe.augment is not None:
-            pixels = recipe.augment(jax.random.fold_in(augment_key, t), pixels)
-        (loss, stats), grads = jax.value_and_grad(_loss, has_aux=True)(
-            variables.params,
-            variables.stats,
-            pixels,
-            labels_of(data.train, batch, member),
-            data,
-            recipe,
-        )
-        updates, held_state = optimizer.update(grads, (inner, held), variables.params)
-        if recipe.schedule is not None:
-            rate = recipe.schedule(t + member.schedule_offset)
-            updates = jax.tree.map(lambda u: (rate * u).astype(u.dtype), updates)
-        params = optax.apply_updates(variables.params, updates)
-        return Variables(params, stats), held_state, total + loss
+            pixels = recipe.augment(keys.derive(member.key, "augment", t), pixels)
 
-    held = masks.hold(live).init(state.variables.params)
-    start = (state.variables, (state.opt_state, held), jnp.float32(0))
-    variables, (opt_state, _), total = lax.fori_loop(first, last, step, start)
-    return variables, opt_state, total / jnp.maximum(last - first, 1)
+        def loss_of(params: Params) -> tuple[Scalar, Tree]:
+            whole = _completed(params, variables.params)
+            key = keys.derive(member.key, "noise", t)
+            return _loss(whole, variables.stats, pixels, labels, data, recipe, key)
+
+        params = moving(variables.params, recipe)
+        (loss, stats), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        if recipe.schedule is not None:
+            rate = jnp.asarray(recipe.schedule(t + member.schedule_offset), jnp.float32)
+            updates = jax.tree.map(lambda u: (rate * u).astype(u.dtype), updates)
+        params = _completed(optax.apply_updates(params, updates), variables.params)
+        # What an optimizer or a network widens (64-bit mode) goes on as it began.
+        return _as_before((Variables(params, stats), opt_state, total + loss), carry)
+
+    start = (state.variables, state.opt_state, jnp.float32(0))
+    variables, opt_state, total = lax.fori_loop(first, last, step, start)
+    return variables, opt_state, total / jnp.maximum(last - first, 1).astype(jnp.float32)
+
+
+def moving(params: Tree, recipe: Recipe) -> Tree:
+    """The parameters that train, or their masks; None in the place of each frozen one."""
+    if not recipe.frozen:
+        return params
+    return trees.map_with_name(lambda n, p: None if n in recipe.frozen else p, params)
+
+
+def _completed(params: Params, old: Params) -> Params:
+    """Puts the frozen parameters back."""
+    return jax.tree.map(
+        lambda new, was: was if new is None else new, params, old, is_leaf=lambda p: p is None
+    )
+
+
+def _as_before(new: Tree, old: Tree) -> Tree:
+    """The dtypes of `old`."""
+    return jax.tree.map(lambda a, b: a if a.dtype == b.dtype else a.astype(b.dtype), new, old)
 
 
 def labels_of(examples: Examples, rows: jax.Array, member: Member) -> Labels:
@@ -259,15 +289,12 @@ def _rows(key: Key, first: jax.Array, examples: int, recipe: Recipe) -> jax.Arra
     if recipe.batch_size == examples:  # Full-batch descent has no order.
         return None
     return order.shuffled(
-        key, first * recipe.batch_size, count=recipe.every * recipe.batch_size, n=examples
+        key,
+        first,
+        stride=recipe.batch_size,
+        count=recipe.every * recipe.batch_size,
+        n=examples,
     ).reshape(recipe.every, recipe.batch_size)
-
-
-def _trainable(mask: Mask, frozen: frozenset[str]) -> Mask:
-    """The weights that may move: live, and in no frozen parameter."""
-    if not frozen:
-        return mask
-    return trees.map_with_name(lambda n, m: jnp.zeros_like(m) if n in frozen else m, mask)
 
 
 def _loss(
@@ -277,27 +304,30 @@ def _loss(
     labels: jax.Array,
     data: Data,
     recipe: Recipe,
+    key: Key,
 ) -> tuple[Scalar, Tree]:
     images = pixels_to_images(pixels, data)
     logits, stats = recipe.apply(
-        Variables(params, stats), images, train=not recipe.frozen_statistics
+        Variables(params, stats), images, train=not recipe.frozen_statistics, key=key
     )
     return cross_entropy(logits, labels).mean(), stats
 
 
 def probe(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -> Probe:
     """What scores may ask, on one random batch of the member's rows."""
-    pick, draw = jax.random.split(key)
+    pick = keys.derive(key, "batch")
     rows = jax.random.choice(pick, member.train_rows, (batch,), replace=False)
     pixels, labels = data.train.images[rows], labels_of(data.train, rows, member)
 
     def loss(params: Params) -> Scalar:
-        return _loss(params, member.start.stats, pixels, labels, data, recipe)[0]
+        noise = keys.derive(key, "noise")
+        return _loss(params, member.start.stats, pixels, labels, data, recipe, noise)[0]
 
     def forward(params: Params, images: Images) -> jax.Array:
         return recipe.apply(Variables(params, member.start.stats), images, train=False)[0]
 
-    return Probe(draw, loss, forward, pixels_to_images(pixels, data))
+    images = pixels_to_images(pixels, data)
+    return Probe(keys.derive(key, "draws of the score"), loss, forward, images, labels)
 
 
 def _evaluate(
@@ -305,7 +335,7 @@ def _evaluate(
 ) -> Evaluation:
     rows = member.test_rows
     if rows is None:
-        rows = jnp.arange(data.test.labels.size)
+        rows = jnp.arange(data.test.labels.size, dtype=jnp.int32)
     test = evaluate(variables, data.test, rows, member, data, recipe=recipe)
     nothing = (jnp.float32(jnp.nan), jnp.float32(jnp.nan))
     if member.validation_rows.size:
@@ -341,17 +371,21 @@ def evaluate(
         return right.sum(), jnp.where(weight, cross_entropy(logits, labels), 0.0).sum()
 
     right, loss = lax.map(one, padded)
-    return right.sum() / n, loss.sum() / n
+    return (right.sum() / n).astype(jnp.float32), (loss.sum() / n).astype(jnp.float32)
 
 
 def _judge(state: State, report: Evaluation, step: jax.Array, recipe: Recipe) -> State:
-    """Books the evaluation: best so far, patience, snapshot, failure."""
+    """Books the evaluation: best so far, patience, failure."""
     judged = jnp.isfinite(report.validation_loss)
     value = report.validation_accuracy
     if recipe.measure == "loss":
         value = -report.validation_loss
     better = judged & (value > state.best_value)
-    waited = jnp.where(better, 0, state.waited + 1)
+    # The evaluations at the snapshot and at the ends are extra: they may be the best, but patience
+    # goes by the regular ones alone, so that it does not depend on the rewind step.
+    regular = step % recipe.every == 0
+    raised = judged & regular & (value > state.bar)
+    waited = jnp.where(raised, 0, state.waited + regular)
     failed = ~jnp.isfinite(report.train_loss) | ~jnp.isfinite(report.test_loss)
     failed_step = jnp.where(failed, step, state.failed_step).astype(jnp.int32)
     out_of_patience = jnp.bool_(False)
@@ -364,13 +398,11 @@ def _judge(state: State, report: Evaluation, step: jax.Array, recipe: Recipe) ->
     state = state._replace(
         best_value=jnp.where(better, value, state.best_value),
         best_step=jnp.where(better, step, state.best_step).astype(jnp.int32),
+        bar=jnp.where(raised, value, state.bar),
         waited=waited.astype(jnp.int32),
         stopped=failed | out_of_patience,
         failed_step=failed_step,
     )
-    if recipe.snapshot is not None:
-        here = step == recipe.snapshot
-        state = state._replace(snapshot=choose(here, state.variables, state.snapshot))
     if recipe.keep == "best":
         state = state._replace(best=choose(better, state.variables, state.best))
     return state

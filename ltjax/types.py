@@ -6,10 +6,16 @@ parameters, and is boolean. This is the only file with jaxtyping strings.
 # pyright: reportUndefinedVariable=false, reportInvalidTypeForm=false, reportGeneralTypeIssues=false
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
-from jaxtyping import Array, Bool, Float, Int, PyTree, UInt8
+from jaxtyping import Bool, Float, Int, PyTree, UInt8
+import numpy as np
+
+if TYPE_CHECKING:
+    Array: TypeAlias = jax.Array
+else:  # Tests check the law at run time, where trees of the host are trees too.
+    Array: TypeAlias = jax.Array | np.ndarray
 
 Key: TypeAlias = jax.Array
 """A typed key, as `jax.random.key` makes it."""

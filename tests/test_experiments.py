@@ -70,7 +70,7 @@ def finished(tmp_path_factory):
 
 def test_a_transfer_prints_its_table_and_writes_its_directory(finished):
     done, found, moved = finished
-    for word in ("theta_0", "redrawn", "achieved", f"report: {moved}/report.html"):
+    for word in ("theta_0", "redrawn", "nominal", f"report: {moved}/report.html"):
         assert word in done.stdout
     assert "100 %" in done.stderr
     for run in (found, moved):

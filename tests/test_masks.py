@@ -38,9 +38,8 @@ def test_apply_gives_plus_zero_even_where_the_weight_is_not_finite():
 def test_pruned_weights_stay_exactly_zero_under_every_optimizer(name, nesterov, decay):
     params = small_params()
     mask = random_mask(params)
-    optimizer = optax.chain(
-        optimizers.make(name, momentum=0.9, nesterov=nesterov, weight_decay=0.1, decay=decay),
-        masks.hold(mask),
+    optimizer = masks.sparse(
+        optimizers.make(name, momentum=0.9, nesterov=nesterov, weight_decay=0.1, decay=decay), mask
     )
     params = masks.apply(params, mask)
     state = optimizer.init(params)
@@ -58,7 +57,7 @@ def test_hold_refuses_a_mask_of_another_network():
     mask = masks.dense(params)
     mask["head"]["kernel"] = mask["head"]["kernel"][:, :2]
     with pytest.raises(ValueError, match=r"leaf 'head/kernel' is bool\[10, 2\] in the mask"):
-        masks.hold(mask).init(params)
+        masks.sparse(optax.sgd(0.1), mask).init(params)
 
 
 def test_count_is_over_the_prunable_leaves():

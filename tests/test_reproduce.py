@@ -286,10 +286,11 @@ def record(*, level=0, replicate=0, repeat=0, density=1.0, converges=500, height
     accuracy = [height - 0.05 * max(0, (end - 100 - s) // 100) for s in steps]
     return Record(
         phase="source", arm="ticket", level=level, replicate=replicate, repeat=repeat,
-        density=density, kept=kept, prunable=100, total=110, layers={},
+        nominal=density, density=kept / 100, kept=kept, prunable=100, kernels=100, total=110,
+        layers={}, dense={},
         steps=steps, train_loss=[], validation_accuracy=[], validation_loss=[],
-        test_accuracy=accuracy, test_loss=[], best_step=1000, accuracy=height,
-        final_accuracy=accuracy[-1],
+        test_accuracy=accuracy, test_loss=[], judged_on="test", best_step=1000,
+        accuracy=height, final_accuracy=accuracy[-1],
     )  # fmt: skip
 
 

@@ -8,7 +8,20 @@ import numpy as np
 import optax
 
 from ltjax import data, masks, models, train
+from ltjax.population import Trainer
 from ltjax.train import Member, Recipe
+
+
+class Spy(Trainer):
+    """A trainer on one device that remembers its members."""
+
+    def __init__(self, recipe):
+        super().__init__(recipe, devices=jax.devices()[:1])
+        self.seen = []
+
+    def train(self, members, data, **settings):
+        self.seen.append((jax.device_get(members), settings))
+        return super().train(members, data, **settings)
 
 
 @functools.cache
@@ -61,7 +74,7 @@ def members(count, network=None, *, dataset=None, mask=None, held_out=10, seed=0
 
 def run(member, device_data, how, *, first=0, opt_state=None):
     """Trains a single member without a population; the final state and the reports."""
-    state = train.begin(member, recipe=how, opt_state=opt_state)
+    state = train.begin(member, opt_state, first, recipe=how)
     advance = jax.jit(functools.partial(train.leg, recipe=how))
     marks, reports = train.stops(how, first=first), []
     for a, b in zip([marks[0], *marks], marks, strict=False):

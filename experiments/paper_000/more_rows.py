@@ -26,7 +26,7 @@ from ltjax import arms, intervals
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ARMS = (*arms.STARTS, *(name for name, control in arms.CONTROLS.items() if not control.hidden))
+ARMS = (*arms.STARTS, "redrawn", "shuffled_pairs", "shuffled_mask", "shuffled_globally")
 """Start points and the four controls."""
 
 _SIGNIFICANT = 0.05

@@ -38,11 +38,13 @@ def base_settings(settings: FrankleCarbin) -> FindTicket:
 
 def make_lab(settings: FrankleCarbin) -> Lab:
     """The lab of the paper; trainings may stop where their convergence is known."""
-    base, stop = base_settings(settings), None
+    task, stop = Task(base_settings(settings)), None
     if settings.stop_converged:
         every = config.steps(settings.evaluate_every, examples=1, batch=1)
-        stop = stop_when_converged(settings.criterion, every=every, classes=10)
-    return Lab({"": Task(base)}, stop=stop)
+        stop = stop_when_converged(
+            settings.criterion, every=every, classes=10, held_out=lambda: task.validation > 0
+        )
+    return Lab({"": task}, stop=stop)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -130,7 +130,7 @@ def point(records: Sequence[Record], how: convergence.Settings, *, classes: int 
             found = _converged(record, how, classes)
         trials.append(Trial(record, found))
     first = records[0]
-    return Point(first.density, first.kept, tuple(trials))
+    return Point(first.nominal, first.kept, tuple(trials))
 
 
 def _converged(record: Record, how: convergence.Settings, classes: int) -> Convergence:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
+from ltjax import keys
 from ltjax.types import Key, Pixels
 
 AugmentFn = Callable[[Key, Pixels], Pixels]
@@ -24,7 +25,7 @@ def none(key: Key, images: Pixels) -> Pixels:
 
 def flip(key: Key, images: Pixels) -> Pixels:
     """Mirrors each image left to right, with probability one half."""
-    mirrored = jax.random.bernoulli(key, 0.5, (images.shape[0], 1, 1, 1))
+    mirrored = jax.random.bernoulli(key, jnp.float32(0.5), (images.shape[0], 1, 1, 1))
     return jnp.where(mirrored, images[:, :, ::-1], images)
 
 
@@ -47,19 +48,18 @@ def window(key: Key, images: Pixels, *, size: tuple[int, int]) -> Pixels:
       images: uint8 [n, height, width, channels].
       size: height and width of the parts, at most those of the images.
     """
-    room = jnp.array(images.shape[1:3]) - jnp.array(size)
-    corners = jax.random.randint(key, (images.shape[0], 2), 0, room + 1)
+    room = jnp.array(images.shape[1:3], jnp.int32) - jnp.array(size, jnp.int32)
+    corners = jax.random.randint(key, (images.shape[0], 2), 0, room + 1, jnp.int32)
 
     def cut(image: jax.Array, corner: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (*corner, 0), (*size, image.shape[-1]))
+        return jax.lax.dynamic_slice(image, (*corner, jnp.int32(0)), (*size, image.shape[-1]))
 
     return jax.vmap(cut)(images, corners)
 
 
 def crop_flip(key: Key, images: Pixels) -> Pixels:
     """`crop`, then `flip`."""
-    crop_key, flip_key = jax.random.split(key)
-    return flip(flip_key, crop(crop_key, images))
+    return flip(keys.derive(key, "flip"), crop(keys.derive(key, "crop"), images))
 
 
 AUGMENTATIONS: Mapping[str, AugmentFn] = {
