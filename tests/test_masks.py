@@ -123,7 +123,7 @@ def test_overlap_counts_and_chance():
     assert found == masks.Overlap(1, 1, 1, 1.0, pytest.approx((1 / 3) ** 0.5))
 
 
-@pytest.mark.parametrize(("first", "second", "size"), [(2, 5, 7), (1, 6, 8), (4, 3, 9), (7, 2, 7)])
+@pytest.mark.parametrize(("first", "second", "size"), [(2, 5, 7), (1, 6, 8), (4, 3, 9), (6, 2, 7)])
 def test_chance_overlap_is_that_of_all_masks_of_unequal_counts(first, second, size):
     def mask(kept):
         return {"w": {"kernel": jnp.asarray(np.isin(np.arange(size), list(kept)))}}
