@@ -240,8 +240,9 @@ def test_chance_is_the_share_of_other_answers_that_would_agree():
         pytest.approx(1.0)  # All three others; half of the axis.
     )
     assert chance(claim_of(None, Ordered("x")), NUMBER) == pytest.approx(0.025)
-    with pytest.raises(ValueError, match="004-0066 has no table of entries beside it"):
-        chance(claim_of(None, Near(1.0)), published.entry("004-0066"))
+    lonely = judge(claim_of(Quantity(14.0), Near(1.0)), published.entry("004-0066"), None)
+    assert lonely.verdict == NOT_COMPARABLE
+    assert "give the row an axis" in lonely.reason
 
 
 def test_a_noisier_run_agrees_more_often_by_chance():

@@ -81,7 +81,7 @@ def _meeting(found: Sequence[masks.Overlap]) -> list[str]:
     ours = statistics.fmean(o.both + o.only_first for o in found)
     theirs = statistics.fmean(o.both + o.only_second for o in found)
     chance = statistics.fmean(o.chance for o in found)
-    half = 1.96 * math.sqrt(sum(o.chance_sd**2 for o in found)) / len(found)
+    half = intervals.Z * math.sqrt(sum(o.chance_sd**2 for o in found)) / len(found)
     return [
         f"{ours:,.10g}",
         f"{theirs:,.10g}",

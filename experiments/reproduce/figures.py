@@ -84,7 +84,8 @@ def against_density(lines: Sequence[Drawn], *, log: bool, by: str = "percent") -
     for axes in (left, right):
         _kept_axis(axes, kept, log=log, by=by)
     left.set_ylabel("steps to convergence")
-    left.set_ylim(bottom=0)
+    latest = max((step_of(t) for x in lines for p in x.points for t in p.converged), default=1.0)
+    left.set_ylim(0, 1.08 * latest)  # A band of two trials would leave a flat line.
     left.yaxis.set_major_formatter("{x:,.0f}")
     right.set_ylabel("test accuracy at convergence (%)")
     _zoom(right, [100 * mean(p.accuracy) for line in lines for p in line.points if p.shown])

@@ -15,7 +15,7 @@ from experiments.reproduce.lab import Lab
 from experiments.reproduce.trained import Results
 from experiments.reproduce.works import Work
 from ltjax import published as published_
-from ltjax.intervals import LEVEL, TAIL, Interval, proportions_differ
+from ltjax.intervals import LEVEL, TAIL, Interval, Z, proportions_differ
 from ltjax.published import Published
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Between:
 
 @dataclasses.dataclass(frozen=True)
 class SameShare:
-    """Percentages of independent trials, pair by pair: |z| of each difference below 1.96.
+    """Percentages of independent trials, pair by pair: |z| of each difference below `Z`.
 
     Attributes:
       trials: theirs, of each percentage.
@@ -218,13 +218,13 @@ class SameShare:
     @property
     def text(self) -> str:
         """The rule in words."""
-        return f"|z| < 1.96 for the difference of two percentages (theirs of {self.trials})"
+        return f"|z| < {Z:.2f} for the difference of two percentages (theirs of {self.trials})"
 
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""
         mine, theirs, trials = (np.atleast_1d(v) for v in (ours.value, value, self.trials))
         return all(
-            abs(proportions_differ(a / 100, ours.n or count, b / 100, count)) < 1.96
+            abs(proportions_differ(a / 100, ours.n or count, b / 100, count)) < Z
             for a, b, count in zip(mine, theirs, np.broadcast_to(trials, mine.shape), strict=True)
         )
 
@@ -335,15 +335,12 @@ def chance(claim: Claim, entry: Published, *, n: int = 0) -> float:
 
     The share of answers with which it would agree as well: of the other entries of its table, or
     of its axis, whichever is larger. An ordering has the tail of its interval. NaN where nothing
-    is ever compared.
+    is ever compared, or nothing is there to compute it from.
 
     Args:
       claim: the claim.
       entry: its entry.
       n: trials of ours; as many as theirs for 0.
-
-    Raises:
-      ValueError: there is nothing to compute it from.
     """
     if isinstance(claim.rule, (Ordered, Never)):
         return claim.rule.chance
@@ -359,12 +356,7 @@ def chance(claim: Claim, entry: Published, *, n: int = 0) -> float:
         for pool in pools
         if pool
     ]
-    if not shares:
-        raise ValueError(
-            f"{entry.id} has no table of entries beside it; give its row an axis, the answers that "
-            "there could have been"
-        )
-    return max(shares)
+    return max(shares, default=math.nan)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -405,6 +397,8 @@ def judge(claim: Claim, published: Published, results: Results, *, bar: str = ""
         reason = ours.reason
     elif bar:
         reason = bar
+    elif math.isnan(by_chance):
+        reason = "nothing tells how often its rule would agree by chance; give the row an axis"
     elif by_chance > MOST_BY_CHANCE:
         reason = f"its rule would agree by chance in {100 * by_chance:.0f} % of cases"
     elif (agree := claim.rule(ours, claim.theirs(published))) is None:
