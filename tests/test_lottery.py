@@ -415,9 +415,9 @@ def test_all_levels_together_are_the_same_trainings(levels):
 def test_controls_of_values_that_are_not_known_leave_no_record(levels):
     dense = lottery.dense_of(levels[1])
     arms = (*STARTS, *(n for n, c in CONTROLS.items() if not c.everywhere))
-    (records,) = lottery.transfer(
-        [dense], NET, TARGET, HOW, key=KEY, arms=arms, base="theta_S", trainer=TRAINER
-    )
+    settings = {"key": KEY, "arms": arms, "base": "theta_S", "trainer": TRAINER}
+    records, whole = lottery.transfer([dense, levels[1]], NET, TARGET, HOW, **settings)
+    assert {r.arm for r in whole} == set(arms)
     assert {r.arm for r in records} == {
         "theta_0",
         "theta_k",

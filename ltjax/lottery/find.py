@@ -299,10 +299,8 @@ class _Work:
         rated = level.trained.variables if ended else level.start.variables
         members = self.members(level.start._replace(variables=rated), level.mask)
         keys = keys_for(self.key, "score", self.replicates, number)
-        failed = level.trained.failed_step >= 0
         prune = pruner(self.score, self.recipe, self.score_batch, self.plan.groups)
-        counts = self.plan.counts[number]
-        return jax.device_get(prune(members, self.data, keys, counts, failed))
+        return jax.device_get(prune(members, self.data, keys, self.plan.counts[number]))
 
 
 @functools.lru_cache(maxsize=4)
