@@ -433,7 +433,7 @@ def test_a_run_of_strange_tickets_is_refused_in_one_line(change, message, whole,
 def test_a_run_that_is_no_search_says_what_it_is(settings, finished, message, tmp_path):
     with RunDir(tmp_path, "run", settings, {}).create() as run:
         if finished:
-            run.finish()
+            run.finish([])
     with pytest.raises(ValueError, match=message):
         storage.load(run.path)
 
