@@ -1,26 +1,38 @@
 """Analysis: numbers from records; no disk, no plots.
 
-A *row* sums up the replicates of one phase, arm and level. A *verdict* says whether a row is a
-winning ticket, held against the *dense* row: level 0 of the same arm in the same phase.
+A *row* sums up the replicates of one phase, arm and level. A *verdict* holds a row against
+another one, replicate by replicate: against the *dense* row (level 0 of the same arm in the same
+phase), where it says whether the row is a winning ticket, or against a control at the same level.
 """
 
+import collections
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
+import itertools
 import math
 import statistics
 
-import scipy.special
-
-from ltjax import trees
+from ltjax import intervals, trees
+from ltjax.intervals import Interval
 from ltjax.results import Record
 
 START_POINTS = ("ticket", "theta_0", "theta_k", "theta_S", "redrawn")
 """Arms that are start points, in the order of display; every other arm is a control."""
 
 RULE = (
-    "A level is a winning ticket where its mean test accuracy is at least that of the dense "
-    "network (level 0) from the same start point, and its mean number of steps to the best "
-    "evaluation is at most that of the dense network."
+    "The rule of the papers (star): a level is a winning ticket where its mean test accuracy is "
+    "at least that of the dense network (level 0) from the same start point, and its mean number "
+    "of steps to the best evaluation at most that of the dense network, over the pairs of "
+    "replicates that both have. A replicate that failed at a level is a loss: a level with one is "
+    "no winning ticket."
+)
+
+VERDICT = (
+    "The paired verdict: a level wins where the 95 % interval of its gain in test accuracy, over "
+    "the pairs, lies above 0 and none of its replicates failed; it loses where that interval lies "
+    "below 0, or where a replicate failed at the level and trained on the other side; else it "
+    "matches, which says as little as its interval is wide. Fewer than two pairs have no verdict. "
+    "Pairs with a failure are counted, and are in no mean and no interval."
 )
 
 # Accuracies may have been float32: equal means may differ by the last bit of one. One image of
@@ -32,19 +44,22 @@ _ROUNDING = 1e-7
 class Row:
     """One phase, arm and level, summed up over its replicates.
 
-    Failed replicates are left out of every mean but that of the counts. A mean of nothing and
-    the standard deviation (n - 1) of fewer than two values are NaN.
+    Failed trainings are left out of every mean but that of the counts, and counted; what is
+    judged by the row counts them as lost (`Verdict`). A mean of nothing and the standard
+    deviation (n - 1) of fewer than two values are NaN.
 
     Attributes:
       phase: `source` or `target`.
       arm: start point or control.
       level: rounds of pruning; 0 is the dense network.
-      density: nominal share of the prunable weights that are kept, in [0, 1].
+      nominal: density asked, in [0, 1].
       kept: kept prunable weights; the rounded mean, should replicates differ.
       prunable: prunable weights.
+      kernels: weights of all kernels, and of whatever else is prunable.
       total: all parameters.
       n: trainings in the means: replicates, each with its repeats.
-      failed: replicates left out.
+      failed: trainings left out.
+      judged_on: what chose the best evaluations, rows of `results.JUDGES`.
       accuracy: mean test accuracy at the best evaluation, in [0, 1].
       accuracy_sd: its standard deviation.
       final_accuracy: mean test accuracy at the last evaluation, in [0, 1].
@@ -53,18 +68,26 @@ class Row:
       best_step_sd: its standard deviation.
       accuracies: test accuracy at the best evaluation by replicate, without the failed ones; the
         mean over its repeats.
+      best_steps: step of the best evaluation, likewise.
+      lost: replicates of which a training failed.
+      grid: smallest distance of two accuracies of its curves, which bounds one test example: few
+        pairs may gain the same number of examples by chance, and that is no certainty.
       layers: mean kept and number of prunable weights by layer.
+      cut: layers that keep no weight at all, with the number of trainings where it is so.
+      dense: weights of the layers that stay dense.
     """
 
     phase: str
     arm: str
     level: int
-    density: float
+    nominal: float
     kept: int
     prunable: int
+    kernels: int
     total: int
     n: int
     failed: int
+    judged_on: tuple[str, ...]
     accuracy: float
     accuracy_sd: float
     final_accuracy: float
@@ -72,12 +95,21 @@ class Row:
     best_step: float
     best_step_sd: float
     accuracies: Mapping[int, float]
+    best_steps: Mapping[int, float]
+    lost: tuple[int, ...]
+    grid: float
     layers: Mapping[str, tuple[float, int]]
+    cut: Mapping[str, int]
+    dense: Mapping[str, int]
 
     @property
-    def achieved(self) -> float:
+    def density(self) -> float:
         """Share of the prunable weights that are kept, by count, in [0, 1]."""
         return self.kept / self.prunable if self.prunable else math.nan
+
+    def density_of(self, size: int) -> float:
+        """Share that is kept of `size` weights, all kernels or all parameters, in [0, 1]."""
+        return (size - self.prunable + self.kept) / size
 
     @property
     def layer_densities(self) -> dict[str, float]:
@@ -86,37 +118,40 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Difference:
-    """Accuracy minus that of the dense network, paired by replicate.
-
-    Attributes:
-      mean: mean difference, as a fraction of the test set.
-      low: lower end of the 95 % t-interval of the mean.
-      high: its upper end.
-      n: number of pairs, at least 2.
-    """
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether a row is a winning ticket.
+    """A row held against another one, over the pairs of replicates that both have.
 
     Attributes:
       row: the row that was judged.
-      dense: the row that it was held against.
+      against: the row that it was held against.
       wins: whether `RULE` holds.
-      difference: information only, not part of the rule; None for fewer than two pairs.
+      gain: accuracy of the row minus that of the other, the mean over the pairs with its
+        interval; for one pair its ends are NaN, and it is None without one.
+      pairs: replicates that trained in both rows, over which the means are.
+      lost: replicates that failed in the row alone.
+      tied: replicates that failed in both rows.
+      won: replicates that failed in the other row alone.
     """
 
     row: Row
-    dense: Row
+    against: Row
     wins: bool
-    difference: Difference | None
+    gain: Interval | None
+    pairs: int
+    lost: int
+    tied: int
+    won: int
+
+    @property
+    def word(self) -> str:
+        """`wins`, `matches` or `loses` by `VERDICT`; empty where nothing can be said."""
+        if self.lost:
+            return "loses"
+        if self.gain is None or math.isnan(self.gain.low):
+            return ""
+        if self.gain.low > _ROUNDING and not self.tied:
+            return "wins"
+        return "loses" if self.gain.high < -_ROUNDING else "matches"
 
 
 def has_failed(record: Record) -> bool:
@@ -157,12 +192,10 @@ def arms(rows: Iterable[Row | Record]) -> list[str]:
 
 
 def winning(rows: Sequence[Row], arm: str, *, phase: str | None = None) -> list[Verdict]:
-    """Says for each pruned level of an arm whether it is a winning ticket.
+    """Holds each pruned level of an arm against the dense network, level 0 of the same arm.
 
-    The rule: mean accuracy at least the dense mean, and mean step of the best evaluation at most
-    the dense mean. The dense network is level 0 of the same arm, so that a start point is held
-    against the dense network from that start point. Equal counts as at least and at most. An
-    arm without a level 0, or whose level 0 failed in every replicate, has no verdicts.
+    A start point is so held against the dense network from that start point. An arm without a
+    level 0, or whose level 0 failed in every replicate, has no verdicts.
 
     Args:
       rows: what `summarize` returns.
@@ -172,40 +205,71 @@ def winning(rows: Sequence[Row], arm: str, *, phase: str | None = None) -> list[
     Raises:
       ValueError: where there is no such arm, or two phases have it and `phase` is None.
     """
-    chosen = [r for r in rows if r.arm == arm and phase in (None, r.phase)]
-    if not chosen:
-        raise ValueError(trees.unknown(arm, {r.arm for r in rows}, "arm"))
-    if len({r.phase for r in chosen}) > 1:
-        raise ValueError(f"arm {arm!r} is in the phases {phases(chosen)}; choose one by phase=")
-    dense = next((r for r in chosen if r.level == 0 and r.n), None)
-    if dense is None:
+    levels = _levels(rows, arm, phase)
+    if 0 not in levels or not levels[0].n:
         return []
-    return [
-        Verdict(row=r, dense=dense, wins=_wins(r, dense), difference=difference(r, dense))
-        for r in sorted(chosen, key=lambda r: r.level)
-        if r.level > 0
-    ]
+    return [_verdict(row, levels[0]) for level, row in levels.items() if level > 0]
+
+
+def versus(rows: Sequence[Row], arm: str, other: str, *, phase: str | None = None) -> list[Verdict]:
+    """Holds an arm against another one at each pruned level that both have: ticket - control.
+
+    The draws of a control are averaged before it is paired.
+
+    Args:
+      rows: what `summarize` returns.
+      arm: start point or control.
+      other: the arm that it is held against.
+      phase: needed only where both phases have an arm of one of these names.
+
+    Raises:
+      ValueError: as `winning`.
+    """
+    ours, theirs = (_levels(rows, name, phase) for name in (arm, other))
+    return [_verdict(row, theirs[i]) for i, row in ours.items() if i > 0 and i in theirs]
 
 
 def smallest_winning_density(
     rows: Sequence[Row], arm: str, *, phase: str | None = None
 ) -> float | None:
-    """The smallest achieved density at which the arm is a winning ticket, or None."""
-    return min((v.row.achieved for v in winning(rows, arm, phase=phase) if v.wins), default=None)
+    """The smallest density at which the arm is a winning ticket, or None."""
+    return min((v.row.density for v in winning(rows, arm, phase=phase) if v.wins), default=None)
 
 
-def difference(row: Row, dense: Row) -> Difference | None:
-    """Mean paired difference of accuracy with its 95 % interval of Student's t.
+def _levels(rows: Sequence[Row], arm: str, phase: str | None) -> dict[int, Row]:
+    """The rows of an arm by level, in order."""
+    chosen = [r for r in rows if r.arm == arm and phase in (None, r.phase)]
+    if not chosen:
+        raise ValueError(trees.unknown(arm, {r.arm for r in rows}, "arm"))
+    if len({r.phase for r in chosen}) > 1:
+        raise ValueError(f"arm {arm!r} is in the phases {phases(chosen)}; choose one by phase=")
+    return {r.level: r for r in sorted(chosen, key=lambda r: r.level)}
 
-    Only replicates that neither row lost are paired; fewer than two give None.
-    """
-    both = sorted(row.accuracies.keys() & dense.accuracies.keys())
-    if len(both) < 2:
-        return None
-    gains = [row.accuracies[i] - dense.accuracies[i] for i in both]
-    mean, n = statistics.fmean(gains), len(gains)
-    half = float(scipy.special.stdtrit(n - 1, 0.975)) * statistics.stdev(gains) / math.sqrt(n)
-    return Difference(mean=mean, low=mean - half, high=mean + half, n=n)
+
+def _verdict(row: Row, against: Row) -> Verdict:
+    # One failed draw of a control loses the replicate; an opponent is the mean of its other draws.
+    both = [i for i in row.accuracies if i in against.accuracies and i not in row.lost]
+    ours, theirs = ({i: r.accuracies[i] for i in both} for r in (row, against))
+    steps, their_steps = ({i: r.best_steps[i] for i in both} for r in (row, against))
+    failed_there = set(against.lost) - set(against.accuracies)
+    tied = len(failed_there & set(row.lost))
+    return Verdict(
+        row=row,
+        against=against,
+        wins=bool(both)
+        and not row.lost
+        and _mean(ours) >= _mean(theirs) - _ROUNDING
+        and _mean(steps) <= _mean(their_steps),
+        gain=intervals.difference(ours, theirs, grid=min(row.grid, against.grid)),
+        pairs=len(both),
+        lost=len(row.lost) - tied,
+        tied=tied,
+        won=len(failed_there & set(row.accuracies) - set(row.lost)),
+    )
+
+
+def _mean(values: Mapping[int, float]) -> float:
+    return statistics.fmean(values.values())
 
 
 def mean_curve(records: Iterable[Record]) -> tuple[list[int], list[float]]:
@@ -234,18 +298,24 @@ def failures(records: Iterable[Record]) -> list[str]:
 
 
 def cut_layers(records: Iterable[Record]) -> list[str]:
-    """One sentence for each phase, arm and level with a layer that keeps no weight at all."""
-    found: dict[tuple[str, str, int, str], int] = {}
+    """One sentence for each phase, arm and level with layers that keep no weight at all."""
+    groups: dict[tuple[str, str, int], list[Record]] = {}
     for r in records:
-        for layer, (kept, _) in r.layers.items():
-            if kept == 0:
-                key = (r.phase, r.arm, r.level, layer)
-                found[key] = found.get(key, 0) + 1
+        groups.setdefault((r.phase, r.arm, r.level), []).append(r)
     return [
-        f"{phase}, {arm}, level {level}: {layer} keeps no weight in {count} replicate(s), "
-        "so nothing passes through it"
-        for (phase, arm, level, layer), count in found.items()
+        f"{phase}, {arm}, level {level}: no weight is kept in "
+        + ", ".join(f"{layer} ({count} of {len(group)} trainings)" for layer, count in cut.items())
+        + ", and nothing passes through such a layer"
+        for (phase, arm, level), group in groups.items()
+        if (cut := _cut(group))
     ]
+
+
+def _cut(group: Iterable[Record]) -> dict[str, int]:
+    """Layers that keep nothing, with the number of trainings where it is so."""
+    return dict(
+        collections.Counter(n for r in group for n, (kept, _) in r.layers.items() if kept == 0)
+    )
 
 
 def _row(group: Sequence[Record]) -> Row:
@@ -254,35 +324,41 @@ def _row(group: Sequence[Record]) -> Row:
     accuracy, accuracy_sd = _mean_sd([r.accuracy for r in good])
     final, final_sd = _mean_sd([r.final_accuracy for r in good])
     best_step, best_step_sd = _mean_sd([r.best_step for r in good])
+    draws = {i: [r for r in good if r.replicate == i] for i in sorted({r.replicate for r in good})}
     return Row(
         phase=first.phase,
         arm=first.arm,
         level=first.level,
-        density=first.density,
+        nominal=first.nominal,
         kept=round(statistics.fmean([r.kept for r in group])),
         prunable=first.prunable,
+        kernels=first.kernels,
         total=first.total,
         n=len(good),
         failed=len(group) - len(good),
+        judged_on=tuple(sorted({r.judged_on for r in group})),
         accuracy=accuracy,
         accuracy_sd=accuracy_sd,
         final_accuracy=final,
         final_accuracy_sd=final_sd,
         best_step=best_step,
         best_step_sd=best_step_sd,
-        accuracies={
-            i: statistics.fmean([r.accuracy for r in good if r.replicate == i])
-            for i in sorted({r.replicate for r in good})
-        },
+        accuracies={i: statistics.fmean([r.accuracy for r in own]) for i, own in draws.items()},
+        best_steps={i: statistics.fmean([r.best_step for r in own]) for i, own in draws.items()},
+        lost=tuple(sorted({r.replicate for r in group if has_failed(r)})),
+        grid=_grid({a for r in group for a in r.test_accuracy}),
         layers={
             name: (statistics.fmean([r.layers[name][0] for r in group]), size)
             for name, (_, size) in first.layers.items()
         },
+        cut=_cut(group),
+        dense=first.dense,
     )
 
 
-def _wins(row: Row, dense: Row) -> bool:
-    return row.accuracy >= dense.accuracy - _ROUNDING and row.best_step <= dense.best_step
+def _grid(values: Iterable[float]) -> float:
+    gaps = (b - a for a, b in itertools.pairwise(sorted(values)))
+    return min((gap for gap in gaps if gap > _ROUNDING), default=0.0)
 
 
 def _mean_sd(values: Sequence[float]) -> tuple[float, float]:

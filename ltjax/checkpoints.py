@@ -2,9 +2,11 @@
 
 A checkpoint is a directory written by orbax with two items, `tree` and `meta`, and a file
 `SHA256SUMS` over all its files (`sha256sum -c` reads it). Nothing in it is executed on loading.
+Keys may hold any text: a `/` in one lies on the disk as `%2F`, a `%` as `%25`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+import functools
 import hashlib
 import json
 import os
@@ -17,10 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from ltjax import trees
+from ltjax import paths, trees
 from ltjax.types import Tree
 
-_FORMAT = 1
+_FORMAT = 2
+_AS_THEY_ARE = 1  # The format whose keys lie on the disk as they are.
 _SUMS = "SHA256SUMS"
 
 
@@ -38,10 +41,12 @@ def save(path: str | os.PathLike[str], tree: Tree, *, meta: Mapping[str, Any]) -
       meta: what JSON can hold.
 
     Raises:
-      ValueError: where the tree or `meta` cannot be stored.
+      ValueError: where the tree or `meta` cannot be stored, or something else lies at `path`.
     """
-    path = pathlib.Path(path).absolute()  # Orbax drops relative paths silently.
-    _check_dicts(tree, "tree")
+    path = _absolute(path)
+    if path.exists() and not _is_ours(path):
+        raise ValueError(f"{path} is there and no checkpoint; it is left alone, give another path")
+    tree = _keys(tree, escape)
     leaves = dict(zip(trees.names(tree), jax.tree.leaves(tree), strict=True))
     if not leaves:
         raise ValueError(f"checkpoint {path} would hold no array; give a tree that has leaves")
@@ -78,7 +83,7 @@ def save(path: str | os.PathLike[str], tree: Tree, *, meta: Mapping[str, Any]) -
 
 def exists(path: str | os.PathLike[str]) -> bool:
     """Whether `load` finds a checkpoint at `path`, whole or damaged."""
-    path = pathlib.Path(path).absolute()
+    path = _absolute(path)
     return path.exists() or _beside(path)[1].exists()
 
 
@@ -91,7 +96,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Tree, dict[str, Any]]:
     Raises:
       ValueError: where there is no whole checkpoint at `path`.
     """
-    path = pathlib.Path(path).absolute()
+    path = _absolute(path)
     _, old = _beside(path)
     found = old if old.exists() and not path.exists() else path
     if not found.exists():
@@ -103,36 +108,65 @@ def load(path: str | os.PathLike[str]) -> tuple[Tree, dict[str, Any]]:
             restored = checkpointer.restore(found, items)
         tree, about = restored["tree"], restored["meta"]
         known = about["format"]
+        if known in (_AS_THEY_ARE, _FORMAT):
+            tree = trees.map_with_name(functools.partial(_loaded, about), tree)
+            tree = _keys(tree, unescape if known == _FORMAT else str)
+            return tree, dict(about["meta"])
     except Exception as error:  # Orbax and TensorStore raise what they like.
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ValueError(f"checkpoint {path} cannot be read by this orbax: {reason}") from error
-    if known != _FORMAT:
-        raise ValueError(f"checkpoint {path} has format {known}; this version reads {_FORMAT}")
+    raise ValueError(f"checkpoint {path} has format {known}; this version reads {_FORMAT}")
 
-    def loaded(name: str, leaf: np.ndarray) -> Any:
-        if name in about["keys"]:
-            return jax.random.wrap_key_data(jnp.asarray(leaf), impl=about["keys"][name])
-        if name in about["empty"]:
-            dtype, shape = about["empty"][name]
-            return np.zeros(shape, jnp.dtype(dtype))
-        return leaf
 
-    return trees.map_with_name(loaded, tree), about["meta"]
+def _loaded(about: Mapping[str, Any], name: str, leaf: np.ndarray) -> Any:
+    if name in about["keys"]:
+        return jax.random.wrap_key_data(jnp.asarray(leaf), impl=about["keys"][name])
+    if name in about["empty"]:
+        dtype, shape = about["empty"][name]
+        if 0 not in shape:
+            raise ValueError(f"{name!r} of shape {shape} is not empty")
+        return np.zeros(shape, jnp.dtype(dtype))
+    return leaf
+
+
+def escape(key: str) -> str:
+    """A key of a tree as a name without `/`."""
+    return key.replace("%", "%25").replace("/", "%2F")
+
+
+def unescape(name: str) -> str:
+    """Undoes `escape`."""
+    return name.replace("%2F", "/").replace("%25", "%")
+
+
+def _absolute(path: str | os.PathLike[str]) -> pathlib.Path:
+    return paths.local(path, "checkpoint").absolute()  # Orbax drops relative paths silently.
+
+
+def _is_ours(path: pathlib.Path) -> bool:
+    """Whether a new checkpoint may replace what lies there."""
+    return path.is_dir() and ((path / _SUMS).is_file() or not any(path.iterdir()))
 
 
 def _beside(path: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     return path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
 
 
-def _check_dicts(tree: Any, name: str) -> None:
+def _keys(tree: Any, rename: Callable[[str], str], name: str = "tree") -> Any:
+    """Nested dicts with other keys.
+
+    Raises:
+      ValueError: where the tree is anything else than nested dicts of arrays.
+    """
     if isinstance(tree, dict):
-        for key, child in tree.items():
-            if not isinstance(key, str) or not key or "/" in key:
-                raise ValueError(f"key {key!r} of {name!r} is no name; use text without '/'")
-            _check_dicts(child, f"{name}/{key}")
-    elif not isinstance(tree, jax.Array | np.ndarray | np.generic):
+        for key in tree:
+            if not isinstance(key, str) or not key:
+                raise ValueError(f"key {key!r} of {name!r} is no name; use text")
+        return {rename(k): _keys(child, rename, f"{name}/{k}") for k, child in tree.items()}
+    if not isinstance(tree, jax.Array | np.ndarray | np.generic):
         kind = type(tree).__name__
         raise ValueError(f"{name!r} is a {kind}; a checkpoint holds nested dicts of arrays")
+    return tree
 
 
 def _as_json(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,248 +1,162 @@
-r"""Portable tickets: a mask and the values under it in one small file that plain NumPy opens.
+"""Portable tickets: a mask and the values under it in one small `.safetensors` file.
 
-The file has the layout of safetensors: eight bytes of header length (little endian), a JSON
-header, raw little-endian arrays. The header's `__metadata__` holds strings: `format`, `meta`,
-`mask`, `values`, `compact` (JSON) and `sha256`. A leaf of the mask is coded as
+By the name of each leaf the file holds `shape/NAME`, int64; `mask/NAME`, `np.packbits` of the
+mask; and for each start point `theta_0/NAME`, the values of the kept weights in order of
+position. Running statistics are whole: `theta_0_stats/NAME`. NAME joins the keys by `/`; a `/`
+inside a key is written `%2F`, a `%` as `%25`. The header holds as text the `format`, `prunable`
+and `meta` (JSON), and the `sha256` of all the rest. To read a kernel without ltjax:
 
-- `all`: every weight is kept, nothing is stored;
-- `bits`: `np.packbits` of the mask;
-- `gaps`: one byte for each kept weight, the number of pruned ones before it (0 to 254); a byte
-  255 passes over 255 pruned ones. The last pruned ones (fewer than 255) are not written.
-
-A *compact* tree holds only the kept weights of each leaf, in order of position. Reading the
-kernel of one layer with NumPy alone:
-
-    import json, pathlib
     import numpy as np
+    from safetensors.numpy import load_file
 
-    raw = pathlib.Path("ticket.safetensors").read_bytes()
-    start = 8 + int.from_bytes(raw[:8], "little")
-    header = json.loads(raw[8:start])
-
-    def array(name, dtype):
-        begin, end = header[name]["data_offsets"]
-        return np.frombuffer(raw[start + begin : start + end], dtype)
-
-    leaf = json.loads(header["__metadata__"]["mask"])["dense_0/kernel"]
-    size = int(np.prod(leaf["shape"]))
-    kept = np.ones(size, bool)
-    if leaf["coding"] == "bits":
-        kept = np.unpackbits(array("mask/dense_0/kernel", np.uint8), count=size).astype(bool)
-    if leaf["coding"] == "gaps":
-        gaps = array("mask/dense_0/kernel", np.uint8).astype(int)
-        kept = np.zeros(size, bool)
-        kept[(np.cumsum(np.where(gaps == 255, 255, gaps + 1)) - 1)[gaps < 255]] = True
-    kernel = np.zeros(size, np.float32)
-    kernel[kept] = array("values/theta_0/dense_0/kernel", np.float32)
-    kernel = kernel.reshape(leaf["shape"])
+    file, name = load_file("my-ticket.safetensors"), "Dense_0/kernel"
+    kernel = np.zeros(file[f"shape/{name}"], np.float32)
+    kept = np.unpackbits(file[f"mask/{name}"], count=kernel.size).reshape(kernel.shape) == 1
+    kernel[kept] = file[f"theta_0/{name}"]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import hashlib
 import json
 import math
 import os
-import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 
-from ltjax import results
+from ltjax import paths, results, tickets, trees
+from ltjax.checkpoints import escape, unescape
+from ltjax.tickets import THETAS, Ticket
 from ltjax.types import Tree
 
-_FORMAT = "ltjax-ticket 1"
-_SKIP = 255
-_LARGEST_HEADER = 100_000_000  # Bytes; the bound of the safetensors package.
-_LARGEST_LEAF = 2**31 - 1  # JAX counts positions in 32 bits.
-_DTYPES = {
-    **{f"F{8 * n}": np.dtype(f"<f{n}") for n in (2, 4, 8)},
-    **{f"I{8 * n}": np.dtype(f"<i{n}") for n in (1, 2, 4, 8)},
-    **{f"U{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4, 8)},
-    "BOOL": np.dtype(bool),
-}
-_CODES = {dtype: code for code, dtype in _DTYPES.items()}
-
-
-class Portable(NamedTuple):
-    """What a portable file holds, as NumPy arrays.
-
-    Attributes:
-      mask: True keeps a weight.
-      values: trees by name, such as `theta_0`; pruned positions of compact ones are 0.
-      meta: where the ticket comes from.
-    """
-
-    mask: Tree
-    values: dict[str, Tree]
-    meta: dict[str, Any]
+_FORMAT = "ltjax-ticket 2"
+_FLOATS = ("float16", "float32", "float64")
 
 
 def export(
-    path: str | os.PathLike[str],
-    *,
-    mask: Tree,
-    values: Mapping[str, Tree],
-    meta: Mapping[str, Any],
-    compact: bool = True,
+    ticket: Ticket, path: str | os.PathLike[str], *, values: Sequence[str] = ("theta_0",)
 ) -> None:
-    """Writes a portable file, whole or not at all; an earlier one is replaced.
+    """Writes a ticket to one small `.safetensors` file, whole or not at all.
+
+    What is written is one bit a weight and the kept weights: at 5 % density a twelfth of the
+    dense network.
 
     Args:
-      path: the file; by custom it ends in `.safetensors`.
-      mask: nested dicts of boolean arrays.
-      values: trees by name. Those with the layout of the mask are start points; others, such
-        as running statistics, are written whole.
-      meta: what JSON can hold.
-      compact: write only the kept weights of the start points.
+      ticket: the ticket.
+      path: the file, by custom `.safetensors`; an earlier one is replaced.
+      values: start points to write: `theta_0`, `theta_k`, `theta_S`.
 
     Raises:
-      ValueError: where a tree cannot be written.
+      ValueError: an unknown start point, or what is no ticket or cannot be written.
     """
-    kept = {name: np.asarray(leaf) for name, leaf in _flat(mask).items() if leaf is not None}
-    layout = {name: leaf.shape for name, leaf in kept.items()}
-    about, arrays, trees_of, compacted = {}, {}, {}, []
-    for name, leaf in kept.items():
-        if leaf.dtype != bool:
-            raise ValueError(f"leaf {name!r} of the mask is {leaf.dtype}; a mask is boolean")
-        coding, code = _encode(leaf.ravel())
-        about[name] = {"shape": list(leaf.shape), "kept": int(leaf.sum()), "coding": coding}
-        if coding != "all":
-            arrays[f"mask/{name}"] = code
-    for tree_name, tree in values.items():
-        flat = {n: None if leaf is None else np.asarray(leaf) for n, leaf in _flat(tree).items()}
-        trees_of[tree_name] = {n: None if x is None else list(x.shape) for n, x in flat.items()}
-        full = {name: leaf for name, leaf in flat.items() if leaf is not None}
-        dense = not compact or {name: leaf.shape for name, leaf in full.items()} != layout
-        compacted += [] if dense else [tree_name]
-        for name, leaf in full.items():
-            whole = dense or about[name]["coding"] == "all"
-            arrays[f"values/{tree_name}/{name}"] = leaf if whole else leaf[kept[name]]
+    path = paths.local(path, "file")
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory; export to a file")
+    tickets.check(ticket)
+    for name in values:
+        if name not in THETAS:
+            raise ValueError(trees.unknown(name, THETAS, "start point"))
+        if name not in tickets.known(ticket):
+            raise ValueError(f"the ticket does not know {name}; export {tickets.known(ticket)}")
+    if not values:
+        raise ValueError(f"values is empty; give some of {', '.join(THETAS)}")
+    mask, arrays = _flat(ticket.mask), {}
+    for name, leaf in mask.items():
+        arrays[f"shape/{name}"] = np.array(leaf.shape, np.int64)
+        arrays[f"mask/{name}"] = np.packbits(leaf)
+    for start in values:
+        params, stats = getattr(ticket, start)
+        arrays |= {f"{start}/{n}": leaf[mask[n]] for n, leaf in _flat(params).items()}
+        arrays |= {f"{start}_stats/{n}": leaf for n, leaf in _flat(stats).items()}
+    for name, leaf in arrays.items():
+        if name.startswith("theta") and leaf.dtype.name not in _FLOATS:
+            raise ValueError(f"{name!r} is {leaf.dtype}; a file holds {', '.join(_FLOATS)}")
+    arrays = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     try:
-        texts = {"mask": about, "values": trees_of, "compact": compacted, "meta": dict(meta)}
-        texts = {key: json.dumps(value, allow_nan=False) for key, value in texts.items()}
+        about = {"prunable": list(ticket.prunable), "meta": ticket.meta}
+        texts = {key: json.dumps(value, allow_nan=False) for key, value in about.items()}
     except (TypeError, ValueError) as error:
         raise ValueError(f"meta of a portable ticket must be JSON: {error}") from error
-    path = pathlib.Path(path)
+    texts["format"] = _FORMAT
+    texts["sha256"] = _digest(texts, arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
-    results.write_whole(path, _join({"format": _FORMAT, **texts}, arrays))
+    results.write_whole(path, safetensors.numpy.save(arrays, texts))
 
 
-def read(path: str | os.PathLike[str]) -> Portable:
-    """Reads what `export` wrote.
+def read(path: str | os.PathLike[str]) -> Ticket:
+    """Reads what `export` wrote; start points that were not written are not known.
 
     Raises:
-      ValueError: where the file is not whole or not of this format.
+      ValueError: where the file is not whole, not of this format or holds no ticket.
     """
-    path = pathlib.Path(path)
+    path = paths.local(path, "file")
     if not path.is_file():
         raise ValueError(f"no portable ticket at {path}; give the file that an export wrote")
     try:
-        texts, arrays = _split(path.read_bytes())
-        about, trees_of = json.loads(texts["mask"]), json.loads(texts["values"])
-        compacted, meta = json.loads(texts["compact"]), json.loads(texts["meta"])
-        mask = {n: _decode(leaf, arrays.get(f"mask/{n}")) for n, leaf in about.items()}
-        values = {}
-        for tree, shapes in trees_of.items():
-            found = {n: arrays[f"values/{tree}/{n}"] for n, x in shapes.items() if x is not None}
-            if tree in compacted:
-                found = {name: _spread(leaf, mask[name]) for name, leaf in found.items()}
-            for name, leaf in found.items():
-                _require(list(leaf.shape) == shapes[name], f"{tree}/{name} has another shape")
-            values[tree] = _nested({name: found.get(name) for name in shapes})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        with safetensors.safe_open(path, framework="np") as file:
+            texts = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        known = texts.get("format")
+        _require(known == _FORMAT, f"its format is {known!r}, not {_FORMAT!r}")
+        digest = texts.pop("sha256")
+        _require(digest == _digest(texts, arrays), "its bytes are not as written")
+        return _ticket(arrays, json.loads(texts["prunable"]), json.loads(texts["meta"]))
+    except Exception as error:  # The reader of the package raises what it likes.
+        reason = (
+            f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        )
         raise ValueError(
             f"{path} is no whole portable ticket: {reason}; export it again"
         ) from error
-    return Portable(_nested(mask), values, meta)
 
 
-def _encode(flat: np.ndarray) -> tuple[str, np.ndarray]:
-    """The shortest coding of a flat mask, and its bytes."""
-    if flat.all():
-        return "all", np.zeros(0, np.uint8)
-    gaps = np.diff(np.flatnonzero(flat), prepend=-1, append=flat.size) - 1
-    skips = gaps // _SKIP
-    length = int(skips.sum()) + gaps.size - 1
-    bits = np.packbits(flat)
-    if length >= bits.size:
-        return "bits", bits
-    code = np.full(length, _SKIP, np.uint8)
-    ends = np.cumsum(skips + 1) - 1  # The last gap runs to the end of the leaf and has no weight.
-    code[ends[:-1]] = (gaps % _SKIP)[:-1]
-    return "gaps", code
+def _ticket(arrays: Mapping[str, np.ndarray], prunable: Any, meta: Any) -> Ticket:
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for name, leaf in arrays.items():
+        part, _, of = name.partition("/")
+        parts.setdefault(part, {})[of] = leaf
+    starts = {f"{name}{kind}" for name in THETAS for kind in ("", "_stats")}
+    shapes, bits = parts.pop("shape"), parts.pop("mask")
+    _require(
+        parts.keys() <= starts,
+        f"it has parts that are none of a ticket: {sorted(parts.keys() - starts)}",
+    )
+    _require(shapes.keys() == bits.keys(), "its masks and shapes are of other leaves")
+    mask = {name: _unpacked(shapes[name], bits[name], name) for name in shapes}
+    tree: dict[str, Tree] = {"mask": _nested(mask)}
+    for start in THETAS:
+        flat = parts.get(start, {})
+        _require(not flat or flat.keys() == mask.keys(), f"the leaves of {start} are others")
+        full = {name: _spread(leaf, mask[name], name) for name, leaf in flat.items()}
+        stats = {n: np.array(leaf) for n, leaf in parts.get(f"{start}_stats", {}).items()}
+        tree[start] = {"params": _nested(full), "stats": _nested(stats)}
+    return tickets.from_tree(tree, prunable=prunable, meta=meta)
 
 
-def _decode(leaf: Mapping[str, Any], code: np.ndarray | None) -> np.ndarray:
-    shape, coding = leaf["shape"], leaf["coding"]
-    size = math.prod(shape)
-    _require(all(n >= 0 for n in shape) and size <= _LARGEST_LEAF, f"{shape} is no shape")
-    _require((code is None) == (coding == "all"), "the codes of the mask do not fit")
-    if code is None:
-        flat = np.ones(size, bool)
-    elif coding == "bits":
-        _require(code.size == -(-size // 8), "the bits of the mask do not fit its shape")
-        flat = np.unpackbits(code, count=size).astype(bool)
-    else:
-        _require(coding == "gaps", f"mask coding {coding!r} is unknown")
-        passed = np.cumsum(np.where(code == _SKIP, _SKIP, code.astype(np.int64) + 1))
-        reached = int(passed[-1]) if passed.size else 0
-        _require(0 <= size - reached < _SKIP, "the gaps of the mask do not fit its shape")
-        flat = np.zeros(size, bool)
-        flat[passed[code < _SKIP] - 1] = True
-    _require(int(flat.sum()) == leaf["kept"], "the mask keeps another number than it says")
-    return flat.reshape(shape)
+def _unpacked(shape: np.ndarray, bits: np.ndarray, name: str) -> np.ndarray:
+    sizes = [int(n) for n in shape]
+    size = math.prod(sizes)  # Held against what is there before anything is made of that size.
+    fits = shape.dtype == np.int64 and bits.dtype == np.uint8 and shape.ndim == bits.ndim == 1
+    fits = fits and all(n >= 0 for n in sizes) and bits.size == -(-size // 8)
+    _require(fits, f"the bits of {name!r} do not fit the shape {sizes[:9]}")
+    return np.unpackbits(bits, count=size).astype(bool).reshape(sizes)
 
 
-def _spread(kept_values: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    _require(kept_values.size == int(kept.sum()), "the values are not as many as the kept weights")
+def _spread(kept_values: np.ndarray, kept: np.ndarray, name: str) -> np.ndarray:
+    _require(kept_values.shape == (kept.sum(),), f"{name!r} has other values than kept weights")
     full = np.zeros(kept.shape, kept_values.dtype)
-    full[kept] = kept_values.ravel()
+    full[kept] = kept_values
     return full
 
 
-def _join(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The bytes of a safetensors file; wide dtypes first, so that all are aligned."""
-    entries, chunks, end = {}, [], 0
-    for name in sorted(arrays, key=lambda n: (-arrays[n].dtype.itemsize, n)):
-        leaf = arrays[name]
-        dtype = leaf.dtype.newbyteorder("<")
-        if dtype not in _CODES:
-            raise ValueError(f"{name!r} is {leaf.dtype}; a portable ticket holds plain numbers")
-        chunks.append(leaf.astype(dtype).tobytes())
-        offsets = [end, end + len(chunks[-1])]
-        end = offsets[1]
-        entries[name] = {"dtype": _CODES[dtype], "shape": list(leaf.shape), "data_offsets": offsets}
-    data = b"".join(chunks)
-    signed = {**metadata, "sha256": _digest(metadata, entries, data)}
-    header = json.dumps({"__metadata__": signed, **entries}).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + data
-
-
-def _split(raw: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """The metadata and the arrays of a safetensors file, checked."""
-    length = int.from_bytes(raw[:8], "little")
-    fits = len(raw) >= 8 and length <= min(len(raw) - 8, _LARGEST_HEADER)
-    _require(fits, "its header is longer than the file")
-    entries = json.loads(raw[8 : 8 + length])
-    metadata, data = entries.pop("__metadata__"), raw[8 + length :]
-    known = metadata["format"]
-    _require(known == _FORMAT, f"its format is {known!r}, not {_FORMAT!r}")
-    digest = metadata.pop("sha256")
-    _require(digest == _digest(metadata, entries, data), "its bytes are not as written")
-    arrays = {}
-    for name, entry in entries.items():
-        begin, end = entry["data_offsets"]
-        _require(0 <= begin <= end <= len(data), f"{name!r} lies outside of the file")
-        flat = np.frombuffer(data[begin:end], _DTYPES[entry["dtype"]])
-        arrays[name] = flat.reshape(entry["shape"]).copy()
-    return metadata, arrays
-
-
-def _digest(metadata: Mapping[str, str], entries: Mapping[str, Any], data: bytes) -> str:
-    text = json.dumps([metadata, entries], sort_keys=True)
-    return hashlib.sha256(text.encode() + data).hexdigest()
+def _digest(texts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
+    about = {name: [leaf.dtype.name, leaf.shape] for name, leaf in arrays.items()}
+    digest = hashlib.sha256(json.dumps([texts, about], sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 def _require(holds: bool, otherwise: str) -> None:
@@ -250,25 +164,25 @@ def _require(holds: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def _flat(tree: Tree, prefix: str = "") -> dict[str, Any]:
-    """Leaves by name; an empty dict below the root is a leaf None."""
+def _flat(tree: Tree, prefix: str = "") -> dict[str, np.ndarray]:
     found = {}
     for key, child in tree.items():
-        if not isinstance(key, str) or not key or "/" in key:
-            raise ValueError(f"key {key!r} in {prefix!r} is no name; use text without '/'")
-        if isinstance(child, Mapping):
-            found |= _flat(child, f"{prefix}{key}/") if child else {f"{prefix}{key}": None}
+        name = prefix + escape(key)
+        if not isinstance(child, Mapping):
+            found[name] = np.asarray(child)
+        elif child:
+            found |= _flat(child, f"{name}/")
         else:
-            found[prefix + key] = child
+            raise ValueError(f"{name!r} is an empty dict, which a file cannot hold; leave it out")
     return found
 
 
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for name, leaf in flat.items():
-        *parents, last = name.split("/")
+        *parents, last = map(unescape, name.split("/"))
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
-        branch[last] = {} if leaf is None else leaf
+        branch[last] = leaf
     return tree

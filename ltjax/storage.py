@@ -1,16 +1,17 @@
 """Tickets on disk: saved one by one, read out of a run, exported to one small file."""
 
-from collections.abc import Sequence
 import os
 import pathlib
 from typing import Any
 
-from ltjax import checkpoints, portable, tickets, trees
-from ltjax.arms import STARTS
-from ltjax.lottery.common import Found, piece_of
+from ltjax import checkpoints, paths, portable, tickets
+from ltjax.lottery.common import Found, failed_steps, piece_of
+from ltjax.portable import export
 from ltjax.rundir import RunDir
 from ltjax.tickets import Ticket
 from ltjax.types import Variables
+
+__all__ = ["export", "is_run", "levels", "load", "origin", "save", "settings"]
 
 
 def save(ticket: Ticket, path: str | os.PathLike[str]) -> None:
@@ -19,39 +20,62 @@ def save(ticket: Ticket, path: str | os.PathLike[str]) -> None:
     Args:
       ticket: the ticket.
       path: the directory to make; an earlier checkpoint there is replaced.
+
+    Raises:
+      ValueError: where it is no ticket, `path` is not local, or something else lies there.
     """
+    tickets.check(ticket)
     meta = {"kind": "ticket", "prunable": list(ticket.prunable), "meta": ticket.meta}
     checkpoints.save(path, tickets.as_tree(ticket), meta=meta)
 
 
 def load(path: str | os.PathLike[str], *, level: int | None = None, replicate: int = 0) -> Ticket:
-    """Loads a saved ticket, or one out of the directory of a search.
+    """Loads a saved or exported ticket, or one out of the directory of a search.
+
+    Every part is checked (`tickets.check`). Of an exported ticket, the start points that were not
+    written are not known: their parameters are an empty dict.
 
     Args:
-      path: what `save` made, or the directory of a run of find_ticket.
+      path: what `save` or `export` made, or the directory of a run of find_ticket.
       level: of a run, the level; its last by default.
       replicate: of a run, the replicate.
 
     Raises:
-      ValueError: where there is no whole ticket.
+      ValueError: where there is no whole ticket, or its training failed.
     """
+    path = paths.local(path, "ticket")
     if is_run(path):
-        found = levels(path)
-        number = len(found) - 1 if level is None else level
-        if not 0 <= number < len(found):
-            raise ValueError(f"{path} has levels 0 to {len(found) - 1}; got level {level}")
-        return found[number].ticket(replicate, meta=origin(path))
+        return _of_run(path, level, replicate)
     if level is not None or replicate:
         raise ValueError(f"{path} holds one ticket; level and replicate choose from a run")
+    if path.is_file():
+        return portable.read(path)
     tree, meta = checkpoints.load(path)
     if meta.get("kind") != "ticket":
         raise ValueError(f"{path} is a checkpoint but no ticket; give what save() made, or a run")
-    return tickets.from_tree(tree, prunable=tuple(meta["prunable"]), meta=meta["meta"])
+    try:
+        return tickets.from_tree(tree, prunable=meta.get("prunable"), meta=meta.get("meta"))
+    except ValueError as error:
+        raise ValueError(f"{path} holds no ticket: {error}") from error
+
+
+def _of_run(path: pathlib.Path, level: int | None, replicate: int) -> Ticket:
+    found = levels(path)
+    number = len(found) - 1 if level is None else level
+    if not 0 <= number < len(found):
+        raise ValueError(f"{path} has levels 0 to {len(found) - 1}; got level {level}")
+    ticket = found[number].ticket(replicate, meta=origin(path))
+    try:
+        tickets.check(ticket)
+    except ValueError as error:
+        raise ValueError(f"replicate {replicate} of level {number} of {path}: {error}") from error
+    return ticket
 
 
 def is_run(path: str | os.PathLike[str]) -> bool:
     """Whether `path` is the directory of a run rather than of a ticket."""
-    return RunDir(pathlib.Path(path).parent, pathlib.Path(path).name, {}, {}).settings_file.exists()
+    path = paths.local(path, "ticket")
+    return RunDir(path.parent, path.name, {}, {}).settings_file.exists()
 
 
 def origin(run: str | os.PathLike[str]) -> dict[str, Any]:
@@ -81,54 +105,49 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
       ValueError: where `run` is no directory of a finished search.
     """
     directory = RunDir.at(run)
+    for fault in directory.lost() if directory.finished else ():
+        raise ValueError(f"{fault}; run its command again")
     if not directory.finished or not directory.piece_done(piece_of(0)):
-        raise ValueError(f"{run} is no finished search; finish it with find_ticket first")
+        raise ValueError(f"{run} {_what_it_is(directory)}")
     found: list[Found] = []
     while directory.piece_done(piece := piece_of(len(found))):
         tree, _ = checkpoints.load(directory.ticket(piece))
         records = directory.read_piece(piece)
-        if not found:
-            theta_0, theta_k = (Variables(**tree[name]) for name in ("theta_0", "theta_k"))
-        else:
-            theta_0, theta_k = found[0].theta_0, found[0].theta_k
-        found.append(
-            Found(
-                level=records[0].level,
-                density=records[0].density,
-                mask=tree["mask"],
-                theta_0=theta_0,
-                theta_k=theta_k,
-                theta_S=Variables(**tree["theta_S"]),
-                prunable=tuple(records[0].layers),
-                records=records,
+        try:
+            if not found:
+                theta_0, theta_k = (Variables(**tree[name]) for name in ("theta_0", "theta_k"))
+                split = tree["split"]
+            else:
+                theta_0, theta_k, split = found[0].theta_0, found[0].theta_k, found[0].split
+            found.append(
+                Found(
+                    level=records[0].level,
+                    nominal=records[0].nominal,
+                    mask=tree["mask"],
+                    theta_0=theta_0,
+                    theta_k=theta_k,
+                    theta_S=Variables(**tree["theta_S"]),
+                    prunable=tuple(records[0].layers),
+                    records=records,
+                    split=split,
+                    failed_step=failed_steps(records),
+                )
             )
-        )
+            tickets.check_parts(found[-1])
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise ValueError(
+                f"{piece} of {run} holds no tickets: {type(error).__name__}: {error}; delete "
+                f"{directory.path} and run the command again"
+            ) from error
     return found
 
 
-def export(
-    ticket: Ticket, path: str | os.PathLike[str], *, values: Sequence[str] = ("theta_0",)
-) -> None:
-    """Writes one small file that plain NumPy opens (see `ltjax.portable`).
-
-    Only the weights that the ticket keeps are written, and its mask as bits or gaps.
-
-    Args:
-      ticket: the ticket.
-      path: the file, by custom `.safetensors`.
-      values: start points to write: `theta_0`, `theta_k`, `theta_S`.
-
-    Raises:
-      ValueError: an unknown start point.
-    """
-    for name in values:
-        if name not in STARTS:
-            raise ValueError(trees.unknown(name, STARTS, "start point"))
-    written = {}
-    for name in values:
-        params, stats = getattr(ticket, name)
-        written[name] = params
-        if stats:
-            written[f"{name}_stats"] = stats
-    meta = {"prunable": list(ticket.prunable), "meta": ticket.meta}
-    portable.export(path, mask=ticket.mask, values=written, meta=meta)
+def _what_it_is(run: RunDir) -> str:
+    """What a run is that is no finished search, and what to give instead."""
+    asked = run.settings()
+    if "target" in asked:  # A transfer.
+        moved = asked.get("ticket") or f"the search {run.path.parent / 'find-...'}"
+        return f"is a transfer, which holds no tickets; give what it moved: {moved}"
+    if run.finished:
+        return "is a finished run but no search; give the directory of a run of find_ticket"
+    return "is no finished search; finish it with the command that began it"

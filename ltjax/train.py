@@ -46,7 +46,7 @@ class Member(NamedTuple):
     """One network to be trained.
 
     Attributes:
-      key: order of the examples and augmentation.
+      key: order of the examples, augmentation, and noise of the network (dropout).
       start: parameters and running statistics to start from; pruned weights may hold anything.
       mask: the live weights.
       train_rows: int32 [n], the rows of `Data.train` it learns from.
@@ -71,7 +71,7 @@ class Recipe:
     """The settings that all members of a population share.
 
     Attributes:
-      apply: as `models.Network.apply`.
+      apply: as `models.Network.apply`; in training it gets a key a step.
       optimizer: an optax transformation; its updates are multiplied by the schedule. It sees the
         parameters that train, masked (`masks.sparse`), with None for frozen ones. Schedules inside
         it stand where `schedule` would (`optimizers.at_step`).
@@ -79,14 +79,15 @@ class Recipe:
       batch_size: examples a step.
       steps: steps of the whole training.
       every: steps between evaluations.
-      snapshot: step whose variables are kept as theta_k, or None.
+      snapshot: step whose variables may be kept as theta_k, or None; it is evaluated.
       patience: regular evaluations (those at multiples of `every`) without a better validation
         result before it stops, though never before `snapshot`; 0 never stops.
       measure: `accuracy` or `loss`, which validation result is compared.
       keep: `last` or `best`, which variables are theta_S.
       augment: (key, uint8 images) -> uint8 images that `apply` takes, or None.
       frozen: names of the parameters that stay as they are.
-      frozen_statistics: run in evaluation mode, so that running statistics are used, not moved.
+      frozen_statistics: run in evaluation mode, so that running statistics are used, not moved,
+        and dropout does not act.
       block: images evaluated at once.
     """
 
@@ -132,7 +133,6 @@ class State(NamedTuple):
 
     variables: Variables
     opt_state: Tree
-    snapshot: Variables
     best: Variables
     best_value: jax.Array
     best_step: jax.Array
@@ -184,7 +184,6 @@ def begin(
     return State(
         variables=variables,
         opt_state=optimizers.at_step(opt_state, first + member.schedule_offset),
-        snapshot=empty if recipe.snapshot is None else variables,
         best=variables if recipe.keep == "best" else empty,
         best_value=jnp.float32(-jnp.inf),
         best_step=jnp.int32(-1),
@@ -242,7 +241,8 @@ def _steps(
 
         def loss_of(params: Params) -> tuple[Scalar, Tree]:
             whole = _completed(params, variables.params)
-            return _loss(whole, variables.stats, pixels, labels, data, recipe)
+            key = keys.derive(member.key, "noise", t)
+            return _loss(whole, variables.stats, pixels, labels, data, recipe, key)
 
         params = moving(variables.params, recipe)
         (loss, stats), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
@@ -304,10 +304,11 @@ def _loss(
     labels: jax.Array,
     data: Data,
     recipe: Recipe,
+    key: Key,
 ) -> tuple[Scalar, Tree]:
     images = pixels_to_images(pixels, data)
     logits, stats = recipe.apply(
-        Variables(params, stats), images, train=not recipe.frozen_statistics
+        Variables(params, stats), images, train=not recipe.frozen_statistics, key=key
     )
     return cross_entropy(logits, labels).mean(), stats
 
@@ -319,12 +320,14 @@ def probe(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -
     pixels, labels = data.train.images[rows], labels_of(data.train, rows, member)
 
     def loss(params: Params) -> Scalar:
-        return _loss(params, member.start.stats, pixels, labels, data, recipe)[0]
+        noise = keys.derive(key, "noise")
+        return _loss(params, member.start.stats, pixels, labels, data, recipe, noise)[0]
 
     def forward(params: Params, images: Images) -> jax.Array:
         return recipe.apply(Variables(params, member.start.stats), images, train=False)[0]
 
-    return Probe(draw, loss, forward, pixels_to_images(pixels, data))
+    images = pixels_to_images(pixels, data)
+    return Probe(draw, loss, forward, images, labels)
 
 
 def _evaluate(
@@ -372,7 +375,7 @@ def evaluate(
 
 
 def _judge(state: State, report: Evaluation, step: jax.Array, recipe: Recipe) -> State:
-    """Books the evaluation: best so far, patience, snapshot, failure."""
+    """Books the evaluation: best so far, patience, failure."""
     judged = jnp.isfinite(report.validation_loss)
     value = report.validation_accuracy
     if recipe.measure == "loss":
@@ -400,9 +403,6 @@ def _judge(state: State, report: Evaluation, step: jax.Array, recipe: Recipe) ->
         stopped=failed | out_of_patience,
         failed_step=failed_step,
     )
-    if recipe.snapshot is not None:
-        here = step == recipe.snapshot
-        state = state._replace(snapshot=choose(here, state.variables, state.snapshot))
     if recipe.keep == "best":
         state = state._replace(best=choose(better, state.variables, state.best))
     return state

@@ -215,8 +215,101 @@ def test_another_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "_FORMAT", 99)
     checkpoints.save(tmp_path / "it", {"w": np.ones(1)}, meta={})
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="has format 99; this version reads 1"):
+    with pytest.raises(ValueError, match="has format 99; this version reads 2"):
         checkpoints.load(tmp_path / "it")
+
+
+KEYS = ["a/b", "/", "//", "a%b", "a%2Fb", "%252F", "..", ".", "a.b", "0", "a b", "é", "a\nb"]
+
+
+def test_keys_hold_any_text(tmp_path):
+    """Flax's WeightNorm and SpectralNorm name leaves such as `Dense_0/kernel/scale`."""
+    leaves = {key: np.full(2, i) for i, key in enumerate(KEYS)}
+    tree = {"a/b": {"c": np.zeros(1)}, "a": {"b/c": np.ones(1)}, "deep": leaves}
+    tree["keys"] = {key: jax.random.key(i) for i, key in enumerate(KEYS)}
+    tree["none"] = {key: np.zeros((i, 0), np.float32) for i, key in enumerate(KEYS)}
+    checkpoints.save(tmp_path / "it", tree, meta={})
+    assert_same(checkpoints.load(tmp_path / "it")[0], tree)
+
+
+def test_keys_of_the_first_format_are_taken_as_they_are(tmp_path, monkeypatch):
+    tree = {"a%2Fb": np.ones(2), "c": {"%25": jax.random.key(1)}}
+    monkeypatch.setattr(checkpoints, "_FORMAT", 1)
+    monkeypatch.setattr(checkpoints, "escape", str)
+    checkpoints.save(tmp_path / "it", tree, meta={})
+    monkeypatch.undo()
+    assert_same(checkpoints.load(tmp_path / "it")[0], tree)
+
+
+def test_the_home_directory_and_other_machines(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    checkpoints.save("~/it", {"w": np.ones(1)}, meta={})
+    assert checkpoints.exists("~/it")
+    assert checkpoints.load(tmp_path / "home" / "it")[0]["w"] == 1
+    for path in ("gs://bucket/it", pathlib.Path("gs://bucket/it"), "s3://it", "hf://a/b"):
+        for call in (
+            checkpoints.load,
+            checkpoints.exists,
+            lambda p: checkpoints.save(p, {}, meta={}),
+        ):
+            with pytest.raises(ValueError, match="is not local"):
+                call(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["home"]
+
+
+@pytest.mark.parametrize("there", ["file", "directory"])
+def test_what_is_no_checkpoint_is_not_replaced(there, tmp_path):
+    path = tmp_path / "it"
+    if there == "file":
+        path.write_text("mine")
+    else:
+        path.mkdir()
+        (path / "thesis.tex").write_text("mine")
+    with pytest.raises(ValueError, match="is there and no checkpoint; it is left alone"):
+        checkpoints.save(path, {"w": np.ones(1)}, meta={})
+    mine = path if there == "file" else path / "thesis.tex"
+    assert mine.read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["it"]
+
+
+def test_an_empty_directory_becomes_a_checkpoint(tmp_path):
+    checkpoints.save(tmp_path, {"w": np.ones(1)}, meta={})
+    assert checkpoints.load(tmp_path)[0]["w"] == 1
+
+
+def damaged_meta(key, value):
+    """A change of what a checkpoint says of itself."""
+    return lambda about: about.update({key: value})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        damaged_meta("meta", [1]),
+        damaged_meta("meta", "text"),
+        damaged_meta("keys", {"w": "no such"}),
+        damaged_meta("keys", None),
+        damaged_meta("empty", {"w": ["float32", [2**40, 2**10]]}),
+        damaged_meta("empty", {"w": 3}),
+        damaged_meta("format", None),
+        lambda about: about.pop("keys"),
+        lambda about: about.pop("meta"),
+    ],
+)
+def test_strange_words_about_a_checkpoint_are_refused_in_one_line(change, tmp_path, monkeypatch):
+    as_json = checkpoints.ocp.args.JsonSave
+
+    def changed(about):
+        change(about)
+        return as_json(about)
+
+    monkeypatch.setattr(checkpoints.ocp.args, "JsonSave", changed)
+    checkpoints.save(tmp_path / "it", {"w": np.ones(2)}, meta={})
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"cannot be read|has format None") as caught:
+        checkpoints.load(tmp_path / "it")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -227,8 +320,8 @@ def test_another_format_is_refused(tmp_path, monkeypatch):
         ({"a": (np.ones(1),)}, {}, "'tree/a' is a tuple"),
         ({"a": {"b": None}}, {}, "'tree/a/b' is a NoneType"),
         ({"a": 1.0}, {}, "'tree/a' is a float"),
-        ({"a/b": np.ones(1)}, {}, "use text without"),
-        ({1: np.ones(1)}, {}, "use text without"),
+        ({"": np.ones(1)}, {}, "key '' of 'tree' is no name; use text"),
+        ({"a": {1: np.ones(1)}}, {}, "key 1 of 'tree/a' is no name; use text"),
         ({"a": np.ones(1)}, {"x": np.ones(1)}, "must be JSON"),
         ({"a": np.ones(1)}, {"x": float("nan")}, "must be JSON"),
     ],

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import subprocess
+import sys
 import threading
 
 import jax
@@ -11,7 +13,7 @@ import pytest
 
 from ltjax import data
 from ltjax.data import cache, order
-from ltjax.data.dataset import permutation, stratified
+from ltjax.data.dataset import cut_test, permutation, stratified
 
 
 def made_up(n=60, *, shape=(6, 7, 1), classes=5, test=20, seed=0):
@@ -254,25 +256,136 @@ def test_an_unknown_normalization_is_told_the_near_ones():
 # What a data set must be.
 
 
+def images(change):
+    return lambda split: (change(split.images), split.labels)
+
+
+def labels(change):
+    return lambda split: (split.images, change(split.labels))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s._replace(images=s.images / 255), "must be uint8"),
-        (lambda s: s._replace(images=s.images[..., 0]), "must be uint8"),
-        (lambda s: s._replace(labels=s.labels[1:]), "one label for each"),
+        (images(lambda x: x / 255), "got float64.*: scale them to 0..255, as np.rint.255 "),
+        (images(lambda x: x.astype(np.uint16) * 257), r"got uint16.*: scale .*images / 257"),
+        (images(lambda x: x.astype(int)), "got int64.*give images.astype.np.uint8"),
+        (images(lambda x: x > 9), "got bool.*give 255 . images"),
+        (images(lambda x: x.astype(str)), "got <U3.*give numbers from 0 to 255"),
+        (images(lambda x: x[..., 0]), r"got uint8\[20, 6, 7\]: add the axis of channels"),
+        (images(lambda x: x[:, :0]), r"must be uint8 \[n, height, width, channels\]; got .* 0, "),
+        (images(lambda x: [[1], [1, 2]]), "test images of 'made_up' must be an array; got list"),
+        (images(lambda x: x[:, 1:]), "must have one shape"),
+        (labels(lambda y: y[1:]), "one label for each"),
         (lambda s: data.Split(s.images[:0], s.labels[:0]), "at least one"),
-        (lambda s: s._replace(labels=s.labels - 1), "range from -1 to 3"),
-        (lambda s: s._replace(labels=s.labels + 1), "range from 1 to 5"),
-        (lambda s: s._replace(images=s.images[:, 1:]), "must have one shape"),
+        (labels(lambda y: y - 1), "range from -1 to 3"),
+        (labels(lambda y: y + 1), "range from 1 to 5"),
+        (labels(lambda y: y + 0.5), "whole numbers; got float64: they are not cast"),
+        (labels(lambda y: y.astype(np.float32)), "whole numbers; got float32"),
+        (labels(lambda y: y * np.nan), "whole numbers; got float64"),
+        (labels(lambda y: y + 0j), "whole numbers; got complex128: give an array of integers"),
+        (labels(lambda y: y > 2), "whole numbers; got bool: give labels.astype.int"),
+        (labels(lambda y: y.astype(str)), r"got <U.*: class_names, labels = np.unique\(texts, ret"),
+        (labels(lambda y: y.astype(bytes)), "whole numbers; got |S"),
+        (labels(lambda y: y.astype(object)), "whole numbers; got object"),
+        (labels(lambda y: [f"class {k}" for k in y]), "whole numbers; got <U7"),
+        (labels(lambda y: np.eye(5)[y]), r"must be \[n\]; got \[20, 5\]: give labels.argmax"),
+        (labels(lambda y: y[:, None]), r"got \[20, 1\]: give labels\[:, 0\]"),
+        (labels(lambda y: [[1], [1, 2]]), "test labels of 'made_up' must be an array; got list"),
+        (lambda s: s.images, "the test split of 'made_up' is .images, labels.; got ndarray"),
+        (lambda s: (s.images, s.labels, s.labels), "is .images, labels.; got tuple"),
+        (lambda s: None, "is .images, labels.; got NoneType"),
     ],
 )
 def test_arrays_that_are_no_data_set(change, message):
     ds = made_up()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         data.make("made_up", ds.train, change(ds.test), class_names=ds.class_names)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"must have one shape|training"):
+        data.make("made_up", change(ds.train), ds.test, class_names=ds.class_names)
 
 
-@pytest.mark.parametrize("name", ["digits", "xor"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int64, np.uint64, list, tuple])
+def test_labels_are_whole_numbers_of_any_width(dtype):
+    ds = made_up()
+    convert = dtype if isinstance(dtype(), list | tuple) else (lambda y: y.astype(dtype))
+    splits = [(s.images, convert(s.labels)) for s in (ds.train, ds.test)]
+    again = data.make("made_up", *splits, class_names=ds.class_names)
+    assert again.train.labels.dtype == np.int32
+    np.testing.assert_array_equal(again.train.labels, ds.train.labels)
+
+
+def test_labels_that_can_have_wrapped_are_refused():
+    names = [str(i) for i in range(300)]
+    pixels = np.zeros((300, 2, 2, 1), np.uint8)
+    wide = data.Split(pixels, np.arange(300))
+    assert data.make("wide", wide, wide, class_names=names).train.labels.max() == 299
+    wrapped = data.Split(pixels, np.arange(300).astype(np.uint8))
+    with pytest.raises(ValueError, match="are uint8, which ends at 255, so that some of 300"):
+        data.make("wide", wide, wrapped, class_names=names)
+
+
+@pytest.mark.parametrize(
+    ("counts", "cut", "note"),
+    [
+        ([50, 50], [10, 10], "to the nearest example: 20 of 100, 20% of a class"),
+        ([3, 3, 3], [1, 1, 1], "to the nearest example: 3 of 9, 33% of a class"),
+        ([3, 7, 100], [1, 1, 20], "to the nearest example: 22 of 110, 14% to 33% of a class"),
+        (
+            [2, 10, 1],
+            [0, 2, 0],
+            "2 of 13, 20% of a class; classes without a test example: 2 (0, 2)",
+        ),
+    ],
+)
+def test_a_test_set_that_is_cut_says_what_it_took(counts, cut, note):
+    train, test, said = cut_test(np.repeat(np.arange(len(counts)), counts))
+    labels = np.repeat(np.arange(len(counts)), counts)
+    np.testing.assert_array_equal(np.bincount(labels[test], minlength=len(counts)), cut)
+    np.testing.assert_array_equal(np.sort([*train, *test]), np.arange(len(labels)))
+    assert said.startswith("no published split: a fixed fifth of each class is the test set")
+    assert said.endswith(note)
+
+
+def test_too_few_examples_for_a_test_set():
+    with pytest.raises(ValueError, match="with at most 2 examples of a class no test set"):
+        cut_test(np.array([0, 0, 1, 2]))
+
+
+STRIPES = """
+import numpy as np
+from ltjax import data
+pixels = np.tile(np.arange(0, 256, 51, dtype=np.uint8), (12, 4, 1))[..., None]
+split = data.Split(pixels, np.arange(12) % 2)
+data.DATASETS["stripes"] = lambda name: data.make(name, split, split, class_names=["a", "b"])
+"""
+
+
+def test_a_row_from_outside_is_loaded_named_and_in_the_help_of_the_flags():
+    code = f"""{STRIPES}
+import dataclasses
+from experiments import settings
+(field,) = (f for f in dataclasses.fields(settings.FindTicket) if f.name == "data")
+assert "xor, stripes, or another TFDS" in field.metadata["help"], field.metadata["help"]
+found = settings.dataset(settings.FindTicket(data="stripes", normalize="own"))
+assert (found.name, found.shape, found.classes) == ("stripes", (4, 6, 1), 2)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_rows_from_outside_are_checked_and_proposed(monkeypatch, tmp_path):
+    monkeypatch.setitem(data.DATASETS, "stripes", lambda name: made_up().train)
+    with pytest.raises(ValueError, match=r"row 'stripes' of data.DATASETS makes a Split; let it"):
+        data.load("stripes")
+    with pytest.raises(ValueError, match="no data set 'stripe'; did you mean stripes"):
+        data.load("stripe", data_dir=tmp_path)
+
+
+EMBEDDED = [name for name, row in data.DATASETS.items() if not isinstance(row, data.Tfds)]
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
 def test_embedded_data_are_whole(name):
     ds = data.load(name, data_dir="/absent", cache_dir="/absent")
     assert ds.train.images.dtype == np.uint8
@@ -305,7 +418,7 @@ def test_xor_is_the_exclusive_or():
 # Augmentation.
 
 
-def images(n=64, *, channels=3, seed=0):
+def pictures(n=64, *, channels=3, seed=0):
     """Images without a black pixel and without symmetry."""
     rng = np.random.default_rng(seed)
     return rng.integers(1, 256, (n, 12, 10, channels), dtype=np.uint8)
@@ -338,7 +451,7 @@ def windows(after, before):
 @pytest.mark.parametrize("name", data.AUGMENTATIONS)
 def test_augmentations_are_keyed_and_keep_shape_and_pixels(name, key):
     augment = data.AUGMENTATIONS[name]
-    x = images()
+    x = pictures()
     once = jax.jit(augment)(key, x)
     assert once.dtype == jnp.uint8
     assert once.shape == x.shape
@@ -346,20 +459,20 @@ def test_augmentations_are_keyed_and_keep_shape_and_pixels(name, key):
     assert (name == "none") == np.array_equal(once, other)
     assert (name == "none") == np.array_equal(once, x)
     keys = jax.random.split(key, 3)
-    batches = jnp.stack([jnp.asarray(images(seed=s)) for s in range(3)])
+    batches = jnp.stack([jnp.asarray(pictures(seed=s)) for s in range(3)])
     together = jax.jit(jax.vmap(augment))(keys, batches)
     alone = [jax.jit(augment)(k, b) for k, b in zip(keys, batches, strict=True)]
     np.testing.assert_array_equal(together, np.stack(alone))
 
 
 def test_flip_mirrors_about_half_of_the_images(key):
-    x = images(1000, channels=1)
+    x = pictures(1000, channels=1)
     share = is_flipped(np.asarray(jax.jit(data.AUGMENTATIONS["flip"])(key, x)), x).mean()
     assert abs(share - 0.5) < 0.06  # Four standard deviations.
 
 
 def test_crop_is_a_window_of_the_padded_image_and_every_place_occurs(key):
-    x = images(1000, channels=1)
+    x = pictures(1000, channels=1)
     corners = windows(np.asarray(jax.jit(data.AUGMENTATIONS["crop"])(key, x)), x)
     counts = np.zeros((9, 9))
     np.add.at(counts, tuple(corners.T), 1)
@@ -370,7 +483,7 @@ def test_crop_is_a_window_of_the_padded_image_and_every_place_occurs(key):
 
 
 def test_a_window_is_a_part_of_the_image_and_every_place_occurs(key):
-    x = images(300)
+    x = pictures(300)
     y = np.asarray(jax.jit(functools.partial(data.window, size=(10, 9)))(key, x))
     assert y.shape == (300, 10, 9, 3)
     places = [(i, j) for i in range(3) for j in range(2)]
@@ -384,7 +497,7 @@ def test_a_window_is_a_part_of_the_image_and_every_place_occurs(key):
 
 
 def test_crop_flip_does_both_and_apart(key):
-    x = images(300, channels=1)
+    x = pictures(300, channels=1)
     y = np.asarray(jax.jit(data.AUGMENTATIONS["crop_flip"])(key, x))
     padded = np.pad(x, ((0, 0), (4, 4), (4, 4), (0, 0)))
     kinds = []
@@ -538,21 +651,21 @@ def fail():
 
 def test_what_is_cached_is_not_decoded_again(tmp_path):
     path = tmp_path / "new" / "x.npz"
-    assert_fetched(cache.fetch(path, arrays))
-    assert_fetched(cache.fetch(path, fail))
+    assert_fetched(cache.fetch(path, arrays, dict))
+    assert_fetched(cache.fetch(path, fail, dict))
     assert [p.name for p in path.parent.iterdir()] == ["x.npz"]
 
 
 def test_no_damaged_byte_is_believed(tmp_path, caplog):
     path = tmp_path / "x.npz"
-    cache.fetch(path, arrays)
+    cache.fetch(path, arrays, dict)
     whole = path.read_bytes()
     rebuilt = 0
     for place in range(0, len(whole), 3):
         raw = bytearray(whole)
         raw[place] ^= 0x11
         path.write_bytes(raw)
-        found = cache.fetch(path, lambda: {"decoded": np.zeros(1)})
+        found = cache.fetch(path, lambda: {"decoded": np.zeros(1)}, dict)
         if "decoded" in found:
             rebuilt += 1
         else:
@@ -565,33 +678,46 @@ def test_a_header_that_claims_fewer_rows_is_not_believed(tmp_path):
     """The checksum alone would not notice: it is compared at the end of the member only."""
     path = tmp_path / "x.npz"
     images = np.zeros((30, 9999), np.uint8)
-    cache.fetch(path, lambda: {"images": images})
+    cache.fetch(path, lambda: {"images": images}, dict)
     whole = path.read_bytes()
     assert whole.count(b"(30, 9999)") == 1
     path.write_bytes(whole.replace(b"(30, 9999)", b"(20, 9999)"))
-    assert cache.fetch(path, lambda: {"images": images})["images"].shape == (30, 9999)
+    assert cache.fetch(path, lambda: {"images": images}, dict)["images"].shape == (30, 9999)
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.9, 0.999])
 def test_a_truncated_file_is_built_again(tmp_path, share):
     path = tmp_path / "x.npz"
-    cache.fetch(path, arrays)
+    cache.fetch(path, arrays, dict)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    assert_fetched(cache.fetch(path, arrays))
-    assert_fetched(cache.fetch(path, fail))
+    assert_fetched(cache.fetch(path, arrays, dict))
+    assert_fetched(cache.fetch(path, fail, dict))
+
+
+def test_what_is_of_no_use_is_decoded_again_but_not_twice(tmp_path, caplog):
+    path = tmp_path / "x.npz"
+    cache.fetch(path, lambda: {"other": np.zeros(1)}, dict)
+    use = lambda found: found["names"].tolist()  # noqa: E731
+    assert cache.fetch(path, arrays, use) == ["a", "bc"]
+    assert "is of no use and is built again: 'names'" in caplog.text
+    assert cache.fetch(path, fail, use) == ["a", "bc"]
+    path.unlink()
+    with pytest.raises(KeyError):
+        cache.fetch(path, lambda: {"other": np.zeros(1)}, use)
+    assert not path.exists()
 
 
 def test_pickles_are_not_opened(tmp_path):
     path = tmp_path / "x.npz"
     with path.open("wb") as file:
         np.savez(file, images=np.array([{"a": 1}], object))
-    assert_fetched(cache.fetch(path, arrays))
+    assert_fetched(cache.fetch(path, arrays, dict))
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning(tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
-    assert_fetched(cache.fetch(tmp_path / "file" / "x.npz", arrays))
+    assert_fetched(cache.fetch(tmp_path / "file" / "x.npz", arrays, dict))
     warnings = [r for r in caplog.records if "not kept for the next start" in r.getMessage()]
     assert len(warnings) == 1
 
@@ -601,7 +727,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch, caplog):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache.os, "fsync", full)
-    assert_fetched(cache.fetch(tmp_path / "x.npz", arrays))
+    assert_fetched(cache.fetch(tmp_path / "x.npz", arrays, dict))
     assert not list(tmp_path.iterdir())
     assert "No space left" in caplog.text
 
@@ -616,7 +742,7 @@ def test_many_writers_at_once_leave_one_whole_file(tmp_path):
             barrier.wait()  # All have seen that there is no file.
             return arrays()
 
-        found.append(cache.fetch(path, decode))
+        found.append(cache.fetch(path, decode, dict))
 
     threads = [threading.Thread(target=start) for _ in range(8)]
     for thread in threads:
@@ -624,7 +750,7 @@ def test_many_writers_at_once_leave_one_whole_file(tmp_path):
     for thread in threads:
         thread.join()
     assert len(found) == 8
-    for one in (*found, cache.fetch(path, fail)):
+    for one in (*found, cache.fetch(path, fail, dict)):
         assert_fetched(one)
     assert [p.name for p in tmp_path.iterdir()] == ["x.npz"]
 
@@ -634,5 +760,10 @@ def test_the_cache_directory_is_given_or_from_the_environment(tmp_path, monkeypa
     assert cache.directory(None) == tmp_path
     assert str(cache.directory("~/there")).endswith("/there")
     assert "~" not in str(cache.directory("~/there"))
+    with pytest.raises(ValueError, match="cache_dir 's3://bucket' is not local"):
+        cache.directory("s3://bucket")
+    monkeypatch.setenv("LTJAX_CACHE", "gs://bucket")
+    with pytest.raises(ValueError, match="LTJAX_CACHE 'gs://bucket' is not local"):
+        cache.directory(None)
     monkeypatch.delenv("LTJAX_CACHE")
     assert cache.directory(None).parts[-2:] == (".cache", "ltjax")

@@ -18,21 +18,6 @@ from tests import tfds_writer
 
 REAL = pathlib.Path(__file__).parents[2] / "shared" / "tfds"
 
-# The shape, the keys that stand beside image and label, and the number of classes.
-LAYOUTS = {
-    "mnist": ((28, 28, 1), {}, 10),
-    "fashion_mnist": ((28, 28, 1), {}, 10),
-    "kmnist": ((28, 28, 1), {}, 10),
-    "cifar10": ((32, 32, 3), {"id": "x"}, 10),
-    "cifar100": ((32, 32, 3), {"id": "x", "coarse_label": 3}, 100),
-    "svhn_cropped": ((32, 32, 3), {"id": "x"}, 10),
-    "smallnorb": (
-        (96, 96, 1),
-        {"instance": 7, "label_elevation": 1, "label_azimuth": 2, "label_lighting": 3},
-        5,
-    ),
-}
-
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
@@ -66,27 +51,40 @@ def assert_split(split, images, labels):
     assert split.labels.dtype == np.int32
 
 
+def value_of(feature, rng):
+    """A value of any feature that TFDS knows beside images and texts: a zero of its shape."""
+    features = tfds_source.import_tfds().features
+    if isinstance(feature, features.Image):
+        shape = [size or 20 for size in feature.shape]
+        return rng.integers(0, 256, shape, dtype=np.uint8)
+    return "x" if isinstance(feature, features.Text) else np.zeros(feature.shape, int).tolist()
+
+
 @pytest.mark.parametrize(
-    "name", [n for n, row in data.DATASETS.items() if isinstance(row, tfds_source.Tfds)]
+    "name", [n for n, row in data.DATASETS.items() if isinstance(row, data.Tfds)]
 )
 def test_every_row_reads_what_was_prepared(name, tmp_path):
-    shape, beside, classes = LAYOUTS[name]
-    label = "label_category" if name == "smallnorb" else "label"
-    images, labels, rows = examples(9, shape, classes=classes, beside=beside.items(), label=label)
-    if name == "smallnorb":
-        rows = [row | {"image2": 255 - row["image"]} for row in rows]
+    row, rng = data.DATASETS[name], np.random.default_rng(0)
+    image, label = row.image or "image", row.label or "label"
+    features = tfds_source.import_tfds().builder(name, data_dir=tmp_path).info.features
+    classes = features[label].num_classes
+    rows = [{key: value_of(f, rng) for key, f in features.items()} for _ in range(9)]
+    for i, example in enumerate(rows):
+        example[label] = 8 * i % classes
     splits = {"train": rows[:6], "test": rows[6:]}
     if name == "svhn_cropped":
         splits["extra"] = rows[:2]
     tfds_writer.write(name, tmp_path, splits)
     ds = data.load(name, data_dir=tmp_path)
-    if name == "smallnorb":
-        squares = images.reshape(9, 32, 3, 32, 3, 1).astype(float)
-        images = np.floor(squares.mean(axis=(2, 4)) + 0.5).astype(np.uint8)
-        assert ds.notes == (
-            "squares of 3x3 pixels averaged to one",
-            "the image is the feature 'image', the label 'label_category'",
-        )
+    images, labels = (np.array([example[key] for example in rows]) for key in (image, label))
+    if row.shrink > 1:
+        n, height, width, channels = images.shape
+        side = row.shrink
+        squares = images.reshape(n, height // side, side, width // side, side, channels)
+        images = np.floor(squares.astype(float).mean(axis=(2, 4)) + 0.5).astype(np.uint8)
+        assert f"squares of {side}x{side} pixels averaged to one" in ds.notes
+    if row.image or row.label:
+        assert f"the image is the feature {image!r}, the label {label!r}" in ds.notes
     assert_split(ds.train, images[:6], labels[:6])
     assert_split(ds.test, images[6:], labels[6:])
     assert (ds.classes, ds.label_map) == (classes, tuple(range(classes)))
@@ -114,6 +112,7 @@ def test_a_name_without_a_row_and_without_test_split_is_split_by_class(tmp_path)
     tfds_writer.write("eurosat/rgb", tmp_path, {"train": rows})
     ds = data.load("eurosat/rgb", data_dir=tmp_path)
     assert "a fixed fifth of each class is the test set" in ds.notes[0]
+    assert "10 of 50, 20% of a class" in ds.notes[0]
     np.testing.assert_array_equal(np.bincount(ds.test.labels), np.full(10, 1))
     both = np.concatenate([ds.train.images, ds.test.images])
     order = [next(i for i, x in enumerate(images) if (x == y).all()) for y in both]
@@ -127,6 +126,80 @@ def test_a_validation_split_stands_in_for_the_test_split(tmp_path):
     ds = data.load("food101", data_dir=tmp_path)
     assert ds.notes == ("no test split: the validation split is the test set",)
     assert len(ds.test.labels) == 2
+
+
+NAMED = (("file_name", "x"),)  # As imagenet2012 has it.
+
+
+def unlabelled(rows):
+    return [row | {"label": -1} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("splits", "notes"),
+    [
+        (
+            {"test": unlabelled, "validation": list},
+            (
+                "the split 'test' has no labels and is left out",
+                "no labelled test split: the validation split is the test set",
+            ),
+        ),
+        ({"test": list, "validation": unlabelled}, ()),
+        ({"test": list, "validation": list}, ()),
+        (
+            {"test": unlabelled, "validation": unlabelled},
+            (
+                "the split 'test' has no labels and is left out",
+                "the split 'validation' has no labels and is left out",
+                "no published split: a fixed fifth of each class is the test set",
+            ),
+        ),
+    ],
+)
+def test_a_split_without_labels_is_left_out(splits, notes, tmp_path):
+    """As `imagenet2012` and `places365_small` publish their test splits."""
+    images, labels, rows = examples(10, (20, 20, 3), classes=2, beside=NAMED)
+    parts = {"train": rows[:6], "test": rows[6:8], "validation": rows[8:]}
+    write = {split: splits.get(split, list)(part) for split, part in parts.items()}
+    tfds_writer.write("imagenet2012", tmp_path, write)
+    ds = data.load("imagenet2012", data_dir=tmp_path)
+    assert len(ds.notes) == len(notes)
+    assert all(said.startswith(note) for said, note in zip(ds.notes, notes, strict=True))
+    if len(notes) < 3:
+        at = slice(8, 10) if splits["test"] is unlabelled else slice(6, 8)
+        assert_split(ds.train, images[:6], labels[:6])
+        assert_split(ds.test, images[at], labels[at])
+
+
+def test_training_examples_need_labels(tmp_path):
+    _, _, rows = examples(4, (20, 20, 3), classes=2, beside=NAMED)
+    tfds_writer.write("imagenet2012", tmp_path, {"train": unlabelled(rows), "validation": rows})
+    assert_refused("imagenet2012", "has no label in its split 'train'", data_dir=tmp_path)
+    tfds_writer.write(
+        "imagenet2012", tmp_path / "2", {"train": [*rows, *unlabelled(rows)], "validation": rows}
+    )
+    assert_refused(
+        "imagenet2012", "training labels .* must be in .* from -1 to", data_dir=tmp_path / "2"
+    )
+
+
+@pytest.mark.parametrize("declared", [5, 9])
+def test_more_or_fewer_examples_than_declared_are_refused(declared, tmp_path):
+    path, _, _ = write_mnist(tmp_path)
+    metadata = path / "dataset_info.json"
+    info = json.loads(metadata.read_text())
+    (split,) = (s for s in info["splits"] if s["name"] == "train")
+    split["shardLengths"] = [str(declared)]
+    metadata.write_text(json.dumps(info))
+    message = f"its metadata declare {declared} examples, its records are 8.*prepare it again"
+    assert_refused("mnist", message, data_dir=tmp_path)
+
+
+def test_images_of_more_bits_are_refused_with_the_way_out():
+    example = {"image": np.zeros((2, 2, 1), np.uint16), "label": 0}
+    with pytest.raises(ValueError, match=r"has uint16 images, .*scale the images to 0\.\.255"):
+        tfds_source._stack(iter([example]), 1, image="image", label="label", name="deep")
 
 
 def test_the_supervised_pair_is_taken_where_there_are_several_labels(tmp_path):
@@ -305,6 +378,43 @@ def test_a_damaged_cache_is_decoded_again(tmp_path, caplog):
     assert_split(data.load("mnist", data_dir=tmp_path / "data").train, images[:8], labels[:8])
     assert file.read_bytes()[:1000] == raw[:1000]
     assert "is built again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: found.pop("test_labels"),
+        lambda found: found.pop("notes"),
+        lambda found: found.update(more=np.zeros(1)),
+        lambda found: found.update(train_labels=found["train_labels"].astype(float)),
+        lambda found: found.update(train_labels=found["train_labels"].astype(np.int64)),
+        lambda found: found.update(train_labels=found["train_labels"][1:]),
+        lambda found: found.update(train_labels=found["train_labels"] + 99),
+        lambda found: found.update(train_images=found["train_images"].astype(np.uint16)),
+        lambda found: found.update(train_images=found["train_images"][:, :9]),
+        lambda found: found.update(class_names=np.arange(10)),
+        lambda found: found.update(class_names=found["class_names"][:1]),
+    ],
+)
+def test_a_whole_cache_of_other_arrays_is_decoded_again(change, tmp_path, caplog):
+    _, images, labels = write_mnist(tmp_path / "data")
+    data.load("mnist", data_dir=tmp_path / "data")
+    (file,) = (tmp_path / "cache").iterdir()
+    with np.load(file) as opened:
+        found = dict(opened)
+    change(found)
+    np.savez(file, **found)
+    assert_split(data.load("mnist", data_dir=tmp_path / "data").train, images[:8], labels[:8])
+    assert "is built again" in caplog.text
+    caplog.clear()
+    data.load("mnist", data_dir=tmp_path / "data")
+    assert not caplog.text
+
+
+def test_prepared_data_lie_on_this_machine(monkeypatch):
+    assert_refused("mnist", "data_dir 'gs://b/data' is not local", data_dir="gs://b/data")
+    monkeypatch.setenv("TFDS_DATA_DIR", "gs://b/data")
+    assert_refused("mnist", "TFDS_DATA_DIR 'gs://b/data' is not local")
 
 
 def test_importing_the_package_imports_no_tfds():

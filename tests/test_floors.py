@@ -9,12 +9,12 @@ import ltjax
 
 ROOT = pathlib.Path(ltjax.__file__).parent
 FLOORS = (
-    {"types", "results", "intervals"},
-    {"keys", "trees", "rundir", "paired"},
+    {"types", "results", "paths"},
+    {"keys", "trees", "intervals"},
     {"analysis", "checkpoints", "config", "convergence", "data", "masks", "models", "optimizers"}
     | {"progress", "published", "scores", "units"},
-    {"portable", "pruning", "report", "tickets", "train"},
-    {"population", "arms"},
+    {"pruning", "report", "rundir", "tickets", "train"},
+    {"arms", "population", "portable"},
     {"lottery"},
     {"keeper", "storage"},
 )
@@ -58,7 +58,12 @@ def test_imports_go_down(module):
 
 @pytest.mark.parametrize(
     ("framework", "door"),
-    [("flax", "models"), ("tensorflow_datasets", "data"), ("orbax", "checkpoints")],
+    [
+        ("flax", "models"),
+        ("tensorflow_datasets", "data"),
+        ("orbax", "checkpoints"),
+        ("safetensors", "portable"),
+    ],
 )
 def test_a_framework_stops_at_its_door(framework, door):
     for module in MODULES:

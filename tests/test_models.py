@@ -2,27 +2,38 @@
 
 import dataclasses
 import functools
+import inspect
 import math
+import runpy
+import textwrap
 
+import flax
 from flax import linen as nn
+from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import ltjax
 from ltjax import models, trees
-from ltjax.models import inits, nets, norm
+from ltjax.models import inits, nets, norm, table
 from ltjax.types import Variables
 
-TINY = {"conv6": (8, 8, 1)}  # Three pools need eight pixels.
 NAMES = [*models.MODELS, "mlp-6-5"]
 FAST = {"xla_backend_optimization_level": 0}  # To compile, where the time goes.
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 
 
 def tiny(name, **settings):
-    shape = TINY.get(name, (8, 8, 2))
-    return models.make(name, input_shape=shape, classes=3, **settings)
+    """A network for the smallest images that it takes."""
+    for side in (8, 16, 32, 64, 128, 256):
+        try:
+            return models.make(name, input_shape=(side, side, 2), classes=3, **settings)
+        except ValueError as error:
+            if "too small" not in str(error):
+                raise
+    raise AssertionError(name)
 
 
 def images(network, n=4):
@@ -130,10 +141,8 @@ def test_leaves_have_plain_names_and_kinds(name):
     assert "other" not in kind_of.values()
     assert [n for n, kind in kind_of.items() if kind == "output"] == ["head/kernel"]
     assert kind_of["head_hidden_0/kernel"] == "dense"
-    assert ("conv" in kind_of.values()) == name.startswith(("conv", "lrn", "resnet"))
-    assert ("norm" in kind_of.values()) == bool(variables.stats) == name.startswith("resnet")
-    first = "dense_0/kernel" if name.startswith(("mlp", "lenet")) else "conv_0/kernel"
-    assert first in kind_of
+    assert ("conv" in kind_of.values()) == bool(table.row(name).paddings)
+    assert ("norm" in kind_of.values()) == bool(variables.stats)
 
 
 def test_names_of_a_residual_network():
@@ -345,72 +354,269 @@ def test_what_does_not_fit_is_refused_in_one_line(name, settings, message):
 class Own(nn.Module):
     """A module as users write them: with any of the parts that they may have."""
 
-    norm: bool = False
-    dropout: bool = False
-    cache: bool = False
-    flat: bool = True
-    last: str = "head"
+    parts: tuple[str, ...] = ()
+    head: str = "head"
 
     def compute(self, x, train):
-        x = nn.Conv(3, (3, 3), name="first")(x)
-        if self.norm:
-            x = nn.BatchNorm(use_running_average=not train, name="bn")(x)
-        if self.cache:
+        has = self.parts.__contains__
+        x = nn.Dense(6, name="first")(x.mean((1, 2)))
+        if has("norm"):
+            x = nn.BatchNorm(use_running_average=not train, name="norm")(x)
+        if has("still"):
+            x = nn.remat(nn.BatchNorm)(use_running_average=True, name="still")(x)
+        if has("turned"):
+            x = nn.BatchNorm(use_running_average=train)(x)
+        if has("dropout"):
+            x = nn.Dropout(0.5, deterministic=not train, name="drop")(x)
+        if has("idle"):
+            x = nn.Dropout(0.5, deterministic=True, name="idle")(x)
+        if has("unset"):
+            x = nn.Dropout(0.5)(x)
+        if has("always"):
+            x = nn.Dropout(0.5, deterministic=False)(x)
+        if has("attention"):
+            x = nn.MultiHeadAttention(2, dropout_rate=0.5, deterministic=True)(x)
+        if has("noise") and train:
+            x += jax.random.normal(self.make_rng("noise"), x.shape)
+        if has("cache"):
             self.variable("cache", "seen", jnp.zeros, ())
-        if self.dropout:
-            x = nn.Dropout(0.5, deterministic=not train)(x)
-        x = jnp.mean(x, axis=(1, 2)) if self.flat else x
-        return nn.Dense(5, name=self.last)(x)
+        if has("late loss") and train:
+            self.sow("losses", "size", (x**2).sum())
+        if has("look"):
+            self.sow("intermediates", "seen", x)
+        if has("list"):
+            x += sum(self.param("list", lambda _: [jnp.ones(6), jnp.ones(6)]))
+        if has("twins"):
+            x += self.param("first/kernel", lambda _: jnp.ones(6))
+        if has("whole"):
+            x += self.param("whole", lambda _: jnp.ones(6, jnp.int32))
+        if has("late"):
+            x = nn.Dense(6, name="late")(x) if train else x
+        if has("axis"):
+            x = jax.lax.pmean(x, "nowhere")
+        x = nn.Dense(5, name=self.head, dtype=jnp.bfloat16 if has("half") else None)(x)
+        outputs = {"pair": (x, x), "column": x[:, 0], "labels": x.astype("uint8")}
+        return outputs.get(self.parts[0] if self.parts else "", x)
 
 
-class Trains(Own):
-    @nn.compact
-    def __call__(self, x, train):
-        return self.compute(x, train)
+def called(arguments, trains, **fields):
+    """A module whose `__call__` takes these arguments and trains where the expression holds."""
+    space = {"nn": nn}
+    exec(f"def __call__(self, x{arguments}): return self.compute(x, {trains})", space)
+    kinds = {field: type(value) for field, value in fields.items()}
+    body = {"__annotations__": kinds, "__call__": nn.compact(space["__call__"])}
+    return type("Mine", (Own,), fields | body)
 
 
-class Plain(Own):
-    @nn.compact
-    def __call__(self, x):
-        return self.compute(x, False)
+Trains = called(", train", "train")
+Plain = called("", "False")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        Trains,
+        called(", train: bool = False", "train"),
+        called(", *, training=False", "training"),
+        called(", is_training=False, scale=1.0, debug=False", "is_training"),
+        called(", deterministic=True, **rest", "not deterministic"),
+        called(", use_running_average", "not use_running_average"),
+        called(", train=False, deterministic=True", "train and not deterministic"),
+        called("", "self.training", training=False),
+        called("", "not self.deterministic", deterministic=True),
+        called(", train=None", "nn.merge_param('train', self.train, train)", train=None),
+    ],
+)
+def test_a_module_is_told_by_any_name_whether_it_trains_and_draws_by_its_key(module, key):
+    network = models.from_flax(module(("norm", "dropout", "noise", "look")), input_shape=(4, 4, 2))
+    network = models.central(network, (5, 6, 2))
+
+    @functools.partial(jax.jit, compiler_options=FAST)
+    def compute(x, keys):
+        variables = network.init(keys[0])
+        evaluated = [network.apply(variables, x, train=False, key=k) for k in (None, *keys)]
+        return variables, evaluated, [network.apply(variables, x, train=True, key=k) for k in keys]
+
+    keys = [key, key, jax.random.key(2)]
+    variables, evaluated, results = compute(images(network), keys)
+    (a, moved), (b, _), (c, _) = results
+    for logits, stats in evaluated:
+        np.testing.assert_array_equal(logits, evaluated[0][0])
+        jax.tree.map(np.testing.assert_array_equal, stats, variables.stats)
+    np.testing.assert_array_equal(a, b)
+    assert np.any(a != c)
+    assert np.any(a != evaluated[0][0])
+    for before, after in zip(jax.tree.leaves(variables.stats), jax.tree.leaves(moved), strict=True):
+        assert np.any(before != after)
+
+
+def test_each_collection_of_random_numbers_has_a_key_of_its_own_name(key):
+    class Two(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            x = nn.Dense(2, name="head")(x.reshape(len(x), -1))
+            if train:
+                x = 0 * x + jnp.stack([jax.random.uniform(self.make_rng(n)) for n in ("a", "b")])
+            return x
+
+    network = models.from_flax(Two(), input_shape=(1, 1, 1))
+    variables = network.init(key)
+    with pytest.warns(UserWarning, match=r"\(a, b\) in training and got no key"):
+        _ = network.apply(variables, images(network), train=True)
+    ours, _ = network.apply(variables, images(network), train=True, key=key)
+    rngs = {n: ltjax.keys.derive(key, f"rng {n}") for n in ("a", "b")}
+    theirs = Two().apply({"params": variables.params}, images(network), train=True, rngs=rngs)
+    np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(
     ("module", "classes"),
-    [(Plain(), None), (Trains(), 5), (Trains(norm=True), None), (Plain(last="out"), 5)],
+    [(Plain(), None), (Trains(), 5), (Plain(head="out"), 5), (Plain(("half",)), 5)],
 )
 def test_own_modules_become_networks(module, classes):
     network = models.from_flax(
-        module, input_shape=(6, 6, 2), classes=classes, head=module.last, name="mine"
+        module, input_shape=(6, 6, 2), classes=classes, head=module.head, name="mine"
     )
-    assert (network.name, network.classes, network.head) == ("mine", 5, module.last)
-    variables = network.init(jax.random.key(0))
-    assert bool(variables.stats) == module.norm
-    assert trees.kinds(variables.params, head=network.head)["first/kernel"] == "conv"
+    assert (network.name, network.classes, network.head) == ("mine", 5, module.head)
+    variables = network.shapes()
+    assert trees.kinds(variables.params, head=network.head)["first/kernel"] == "dense"
     for train in (False, True):
-        apply = jax.jit(functools.partial(network.apply, train=train))
-        logits, stats = apply(variables, images(network))
-        assert logits.shape == (4, 5)
-        same = jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), stats, variables.stats))
-        assert same == (not (train and module.norm))
+        apply = functools.partial(network.apply, train=train)
+        logits, _ = jax.eval_shape(apply, variables, images(network))
+        assert (logits.shape, logits.dtype) == ((4, 5), jnp.float32)
+
+
+def test_names_of_flax_that_hold_a_slash_stay_apart():
+    class Normed(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            x = nn.WeightNorm(nn.Dense(3))(x.reshape(len(x), -1))
+            return nn.SpectralNorm(nn.Dense(3, name="head"))(x, update_stats=train)
+
+    variables = models.from_flax(Normed(), input_shape=(2, 2, 1)).shapes()
+    for tree in variables:
+        assert len(set(trees.names(tree))) == len(jax.tree.leaves(tree)) > 1
+        assert any("/" in key for part in tree.values() for key in part)
+
+
+class NnxNet(nnx.Module):
+    def __init__(self, rngs):
+        self.norm = nnx.BatchNorm(784, rngs=rngs)
+        self.drop = nnx.Dropout(0.5, rngs=rngs)
+        self.head = nnx.Linear(784, 10, rngs=rngs)
+
+    def __call__(self, x):
+        return self.head(self.drop(self.norm(x.reshape(len(x), -1))))
+
+
+def test_the_two_functions_of_the_docstring_make_a_network_of_an_nnx_module(key):
+    lines = inspect.getdoc(models.Network).splitlines()
+    code = textwrap.dedent("\n".join(line for line in lines if not line or line[:4] == "    "))
+    code = code[: code.index("classes=10)") + len("classes=10)")]
+    space = {"jax": jax, "nnx": nnx, "models": models, "Variables": Variables, "Net": NnxNet}
+    exec(code, space)
+    network = space["network"]
+    variables = network.init(key)
+    assert trees.kinds(variables.params)["head/kernel"] == "output"
+    apply = jax.jit(network.apply, static_argnames="train")
+    a, b = (apply(variables, images(network), train=True, key=jax.random.key(i)) for i in (1, 2))
+    logits, still = apply(variables, images(network), train=False)
+    assert np.any(a[0] != b[0])
+    assert np.any(a[0] != logits)
+    jax.tree.map(np.testing.assert_array_equal, still, variables.stats)
+    assert np.any(a[1]["norm"]["mean"] != still["norm"]["mean"])
+
+
+KEYWORDS = called(", **rest", "rest.get('train', False)")
+INFERENCE = called(", inference=True", "not inference")
 
 
 @pytest.mark.parametrize(
     ("module", "settings", "message"),
     [
-        (Plain(), {"head": "top"}, r"head 'top' names no module .*; there are: first, head"),
+        (Plain(), {"head": "top"}, r"head 'top' names no module .*; there are: first, head; pass"),
+        (Plain(), {"head": "first"}, r"head 'first' of Mine computes 6 values, not the 5 logits"),
         (Plain(), {"classes": 4}, r"maps images \[2, ...\] to \[2, 5\]; it must be \[2, 4\]"),
         (Plain(), {"classes": 0}, r"classes is the number of logits, at least 1; got 0"),
-        (Plain(flat=False), {}, r"to \[2, 6, 6, 5\]; it must be \[2, classes\]"),
-        (Plain(norm=True), {}, r"running statistics but no argument `train`"),
-        (Plain(cache=True), {}, r"variables cache; a network may have params and batch_stats"),
-        (Trains(dropout=True), {}, r"draws random numbers \(train=True\)"),
+        (Plain(("column",)), {}, r"to \[2\]; it must be \[2, classes\]"),
+        (Plain(("labels",)), {}, r"returns uint8; logits are floats"),
+        (Plain(("pair",)), {}, r"returns a tuple; a network returns its logits alone"),
+        (Plain(("norm",)), {}, r"running statistics but no argument `train`"),
+        (Trains(("still", "norm")), {}, r"never moves its statistics still/mean, still/var"),
+        (INFERENCE(("norm",)), {}, r"running statistics but no argument `train`"),
+        (Trains(("turned",)), {}, r"train=False; it must draw and change nothing.*ModifyScope"),
+        (Plain(("cache",)), {}, r"variables cache; a network may have params and batch_stats"),
+        (Trains(("late loss",)), {}, r"variables losses; .* a loss that a module sows"),
+        (Plain(("idle",)), {}, r"without dropout: idle never acts; tell it by an argument `train`"),
+        (Trains(("idle", "dropout")), {}, r"without dropout: idle never acts"),
+        (Trains(("attention",)), {}, r"without dropout: MultiHeadAttention_0 never acts"),
+        (Plain(("unset",)), {}, r"constructor or at call time. Set it in one place: from an"),
+        (Plain(("always",)), {}, r"train=False; it must draw and change nothing .*\"dropout\""),
+        (INFERENCE(("dropout",)), {}, r"without dropout: drop never acts"),
+        (INFERENCE(("noise",)), {}, r"only where `inference` is False, which nobody says"),
+        (KEYWORDS(("dropout",)), {}, r"takes any keyword, so nobody can know which one says"),
+        (
+            called(", mode", "mode == 'train'")(),
+            {},
+            r"argument `mode` that nobody gives it; .*train",
+        ),
+        (called(", train, /", "train")(), {}, r"argument `train` that nobody gives it"),
+        (
+            called(", train=None", "nn.merge_param('train', self.train, train)", train=True)(),
+            {},
+            r"passed to the constructor and at call time",
+        ),
+        (Plain(("list",)), {}, r"params/list/0 of Mine does not lie in dicts by name"),
+        (Plain(("twins",)), {}, r"two leaves of Mine are called params/first/kernel"),
+        (Plain(("whole",)), {}, r"params/whole of Mine is int32; what is trained is floats"),
+        (Trains(("late",)), {}, r"fails on images \[2, 6, 6, 2\] with train=True: ScopeParamNot"),
+        (Plain(("axis",)), {}, r"Mine draws no weights for images \(6, 6, 2\): NameError"),
+        (Plain, {}, r"takes a module, not its class; give Mine\(...\)"),
+        (NnxNet(nnx.Rngs(0)), {}, r"NnxNet is a Flax NNX module .* help\(ltjax.models.Network\)"),
+        (len, {}, r"takes a Flax Linen module; got builtin_function"),
     ],
 )
 def test_own_modules_that_are_no_networks_are_refused(module, settings, message):
     with pytest.raises(ValueError, match=message) as caught:
         models.from_flax(module, **{"input_shape": (6, 6, 2), **settings})
     assert "\n" not in str(caught.value)
+    assert not isinstance(caught.value.__cause__, flax.errors.FlaxError)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [np.zeros((6, 6, 2), "f"), np.zeros((3, 6, 5, 2), "f"), np.zeros((3, 6, 6, 2), np.uint8)],
+)
+def test_images_of_another_kind_are_refused_in_one_line(wrong):
+    network = models.from_flax(Plain(), input_shape=(6, 6, 2))
+    with pytest.raises(ValueError, match=r"takes images as floats \[n, 6, 6, 2\]; got [^\n]*$"):
+        network.apply(network.shapes(), wrong, train=False)
+
+
+def test_doubles_of_64_bit_mode_are_single(key):
+    class Double(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = x.reshape(len(x), -1)
+            return nn.Dense(2, name="head")(x + self.param("shift", nn.initializers.normal(), ()))
+
+    with jax.enable_x64(True):
+        network = models.from_flax(Double(), input_shape=(1, 1, 1))
+        assert {p.dtype for p in jax.tree.leaves(network.init(key))} == {np.dtype("float32")}
+
+
+def test_a_row_added_from_outside_is_a_model_like_the_others(monkeypatch):
+    def build(*, classes, kernel_init, head_hidden):
+        return nets.Mlp(classes, (4, *head_hidden), kernel_init)
+
+    monkeypatch.setitem(models.MODELS, "mine", models.Row(build))
+    network = tiny("mine")
+    assert (network.name, network.classes) == ("mine", 3)
+    with pytest.raises(ValueError, match=r"did you mean mine"):
+        tiny("mines")
+    settings = runpy.run_module("experiments.settings")
+    fields = {f.name: f for f in dataclasses.fields(settings["FindTicket"])}
+    assert "mine" in fields["model"].metadata["help"]
 
 
 def test_a_central_network_sees_the_centre_and_takes_windows_as_they_are(key):

@@ -5,10 +5,11 @@ import html.parser
 import re
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 
 from ltjax import analysis, report
-from ltjax.report import curves, layers, style
+from ltjax.report import curves, layers, plots, style, words
 from tests.test_analysis import arm, record
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -49,7 +50,31 @@ def controls_only():
     return arm([0.9, 0.8], arm="shuffled_mask", level=1)
 
 
+def all_failed():
+    return arm([None, None]) + arm([None, None], level=1) + arm([None, None], arm="x", level=1)
+
+
+def one_evaluation():
+    return [
+        dataclasses.replace(r, steps=[0], test_accuracy=[0.1], best_step=0)
+        for r in arm([0.9, 0.8]) + arm([0.7, 0.8], level=1)
+    ]
+
+
+def one_arm_failed():
+    return arm([0.9]) + arm([0.8], level=1) + arm([None], arm="theta_k", level=1)
+
+
 CASES = [small, one_level, failed, with_validation, empty_level, controls_only]
+CASES += [all_failed, one_evaluation, one_arm_failed]
+NO_LEVELS = {"target_accuracy", "target_steps", "target_layers"}
+ABSENT = {
+    one_level: NO_LEVELS,
+    with_validation: NO_LEVELS,
+    empty_level: NO_LEVELS,
+    all_failed: {"target_accuracy", "target_steps", "target_curves"},
+    one_evaluation: {"target_curves"},
+}
 
 
 def page(records, **changes):
@@ -94,14 +119,23 @@ def words_of(page_text):
 def test_the_table_has_one_line_a_level_with_every_number():
     shown = report.table(small())
     lines = [" ".join(line.split()) for line in shown.splitlines()]
-    # Level, density asked for and achieved, kept, then accuracy, deviation and steps by arm.
+    # Level, density asked for and kept, weights, then accuracy, deviation and steps by arm.
     assert "0 100.00 100.00 1,000 91.00 +-1.41 1,250" in lines
     assert "1 80.00 80.00 800 94.00 +-1.41* 1,250 94.00 +-1.41 1,250" in lines
-    assert "2 64.00 64.00 640 61.00 1,200 61.00 1,200" in lines
+    assert "2 64.00 64.00 640 61.00 (1 failed) 1,200 61.00 (1 failed) 1,200" in lines
     assert "Kept: of 1,000 prunable weights, of 1,010 parameters in all." in shown
-    assert "theta_0, level 2: 1 of 2 replicates failed and left out" in shown
+    assert "theta_0, level 2: 1 of 2 trainings failed: a loss; the means are of the others" in lines
     assert "winning ticket down to density 80.00 %" in shown
     assert shown.isascii()
+
+
+def test_what_stays_dense_is_named():
+    left = {"kernels": 1500, "dense": {"embed/embedding": 480, "patch/kernel": 500}}
+    shown = report.table([record(**left), record(level=1, **left)])
+    assert "All kernels: 1,500 weights." in shown
+    assert "Left dense: embed/embedding (480), patch/kernel (500)." in shown
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert any(line.startswith("1 80.00 80.00 86.67 80.20 800") for line in lines)
 
 
 def test_sizes_that_differ_stand_in_the_table():
@@ -127,6 +161,7 @@ def test_the_table_fits_the_width_and_shows_every_arm_at_every_level(count, widt
             found += arm([accuracy, accuracy], arm=name, level=level)
     shown = report.table(found, width=width)
     table_lines = shown.partition("\n\nOn the target")[0].splitlines()
+    assert "x minus the control" not in shown
     assert max(map(len, table_lines[2:])) <= width
     for row in analysis.summarize(found):
         assert f"{100 * row.accuracy:.2f} +-0.00" in shown
@@ -136,7 +171,7 @@ def test_columns_stand_under_their_heads():
     lines = report.table(small()).split("\n\n")[1].splitlines()
     rule = next(line for line in lines if line.startswith("-----"))
     ends = [m.end() for m in re.finditer("-+", rule)]
-    body = [line for line in lines if "failed and" not in line]
+    body = [line for line in lines if "a loss" not in line]
     assert len(body) == 3 + 1 + 3  # Heads, rule, levels.
     for line in body:
         assert all(len(line) < end or line[end : end + 2].strip() == "" for end in ends)
@@ -145,16 +180,22 @@ def test_columns_stand_under_their_heads():
 def test_the_page_holds_every_number_of_the_records():
     text = words_of(page(small()))
     for row in analysis.summarize(small()):
-        achieved = f"{100 * row.achieved:.2f}"
+        achieved = f"{100 * row.density:.2f}"
         assert f"{row.level} {achieved} {achieved} {row.kept:,}" in text
-        spread = "" if row.n < 2 else f" ± {100 * row.accuracy_sd:.2f}"
+        spread = f" ({row.failed} failed)" if row.n < 2 else f" ± {100 * row.accuracy_sd:.2f}"
         assert f"{100 * row.accuracy:.2f}{spread}" in text
-        assert f"{100 * row.final_accuracy:.2f}{spread}" in text
+        assert f"{100 * row.final_accuracy:.2f}" in text
         assert f"{row.best_step:,.0f}" in text
         for share in row.layer_densities.values():
             assert f"{100 * share:.2f}" in text
     assert "1,000 prunable weights, of 1,010 parameters" in text
-    assert "+3.00 +3.00 to +3.00 2" in text  # The paired gain of level 1.
+    for start, other in (("ticket", None), ("theta_0", None), ("theta_0", "shuffled_mask")):
+        rows = analysis.summarize(small())
+        held = analysis.versus(rows, start, other) if other else analysis.winning(rows, start)
+        for verdict in held:
+            assert f"{words.gain(verdict)} {verdict.pairs} {words.word(verdict)}" in text
+    assert "-29.00 1 loses, 1 failed" in text  # Of the two pairs of level 2.
+    assert "theta_0 minus shuffled_mask" in text
 
 
 def test_the_page_begins_with_what_was_found():
@@ -163,6 +204,9 @@ def test_the_page_begins_with_what_was_found():
     second = text.index("On the target from theta_0: winning ticket down to density 80.00 %")
     assert first < second < text.index("Source")
     assert "(level 1: 800 of 1,000 weights; 1 of 2 pruned levels)" in text
+    assert (
+        "by the paired 95 % interval it wins at 1, matches at 0, loses at 1; 1 with failed" in text
+    )
     assert "no winning ticket (0 of 1 pruned level)" in words_of(
         page([record(0.9), record(0.8, level=1)])
     )
@@ -177,7 +221,8 @@ def test_the_page_says_rule_settings_origin_notes_and_failures():
             notes=["Images of 28 by 28 are padded to 32."],
         )
     )
-    assert analysis.RULE in text
+    assert f"{analysis.RULE} {analysis.VERDICT}" in text
+    assert "Nothing chose a best evaluation: it is the last one." in text
     assert "rate 0.2 controls redrawn, shuffled_mask" in text
     assert "jax 0.10.2" in text
     assert "padded to 32." in text
@@ -197,20 +242,83 @@ def test_everything_from_outside_is_escaped():
     assert checked(shown).text.count(bad) >= 7
 
 
+def shown_points(figure):
+    """Finite points of the lines of each panel, the dense lines across left out."""
+    return [
+        sum(
+            np.isfinite(np.asarray(line.get_ydata(), float)).sum()
+            for line in axes.lines
+            if not line.get_label().endswith(", dense")
+        )
+        for axes in figure.axes
+    ]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_any_records_make_a_whole_page_and_whole_figures(case):
+    """Each kind of figure is there with something in every panel, or one sentence is."""
     found = case()
+    rows = analysis.summarize(found)
     drawn = report.figures(found)
-    phases = analysis.phases(found)
-    assert list(drawn) == [
-        f"{phase}_{kind}" for phase in phases for kind in ("accuracy", "steps", "curves", "layers")
-    ]
+    absent = {
+        f"{phase}_{kind}": why
+        for phase in analysis.phases(found)
+        for kind, why in plots.missing(
+            [r for r in rows if r.phase == phase], [r for r in found if r.phase == phase]
+        ).items()
+    }
+    kinds = ("accuracy", "steps", "curves", "layers")
+    assert {*drawn, *absent} == {f"{p}_{kind}" for p in analysis.phases(found) for kind in kinds}
+    assert not drawn.keys() & absent.keys()
+    assert set(absent) == ABSENT.get(case, set())
     for figure in drawn.values():
         assert report.png(figure).startswith(PNG)
         assert ET.fromstring(report.svg(figure)).tag.endswith("svg")
-    shown = checked(page(found, drawn=drawn))
-    assert shown.tags.count("img") == 4 * len(phases)
+        assert min(shown_points(figure)) > 0
+    shown = page(found, drawn=drawn)
+    assert checked(shown).tags.count("img") == len(drawn)
+    for why in absent.values():
+        assert f"no figure, for {why}." in words_of(shown)
     assert report.table(found)
+
+
+def test_a_layer_that_keeps_nothing_is_marked():
+    row = "1 80.00 0.00 0 90.00*! 100"
+    shown = report.table(empty_level())
+    assert row in [" ".join(line.split()) for line in shown.splitlines()]
+    assert "! theta_0, level 1: no weight is kept in dense_0/kernel, head/kernel" in shown
+    text = words_of(page(empty_level()))
+    assert "90.00\N{DAGGER} *" in text
+    assert "level 1: no weight is kept in dense_0/kernel (1 of 1 trainings)" in text
+
+
+@pytest.mark.parametrize(
+    ("judged_on", "sentence"),
+    [
+        ("validation", "The best evaluation was chosen on the validation set."),
+        ("test", "chosen on the test set itself, which flatters accuracies."),
+        ("last", "Nothing chose a best evaluation: it is the last one."),
+    ],
+)
+def test_what_judged_stands_above_the_table(judged_on, sentence):
+    found = arm([0.9, 0.8], judged_on=judged_on)
+    assert sentence in report.table(found).splitlines()[1]
+    assert sentence in words_of(page(found))
+
+
+def test_failures_are_told_in_figures_and_captions():
+    drawn = report.figures(small())
+    for kind in ("accuracy", "steps"):
+        texts = [t.get_text() for t in drawn[f"source_{kind}"].axes[0].texts]
+        assert texts == ["1 failed"]
+    assert words_of(page(small())).count("1 of 6 trainings failed and are in no line.") == 4
+    assert words_of(page(small())).count("2 of 10 trainings failed and are in no line.") == 4
+
+
+def test_one_replicate_has_no_verdict_and_it_is_said():
+    shown = report.table([record(0.9), record(0.95, level=1)])
+    assert "Minus the dense" not in shown
+    assert "paired verdicts need two replicates that trained" in shown
 
 
 def test_the_same_records_make_the_same_page():

@@ -1,16 +1,20 @@
 """Tickets come back from the disk as they were, or not at all; runs go on where they stopped."""
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import json
+import pathlib
+import re
 
+from flax import linen as nn
 import jax
 import numpy as np
 import optax
 import pytest
 
-from ltjax import checkpoints, lottery, masks, portable, pruning, storage, tickets, trees
+from ltjax import checkpoints, lottery, masks, models, pruning, storage, tickets, trees
 from ltjax.keeper import DiskKeeper
 from ltjax.population import Trainer
 from ltjax.progress import Progress
@@ -21,6 +25,10 @@ from tests import toys
 from tests.conftest import assert_trees_equal, small_params
 
 THETAS = ("theta_0", "theta_k", "theta_S")
+NET, DATA = toys.net(), toys.blobs()
+HOW = toys.recipe(optimizer=optax.sgd(0.1, momentum=0.9), snapshot=5)
+PLAN = pruning.plan(NET.shapes().params, rate=0.3, levels=2)
+SETTINGS = {"data": "blobs", "levels": 2}
 
 
 def host(tree):
@@ -62,6 +70,9 @@ def test_what_is_no_ticket_is_refused(tmp_path):
     checkpoints.save(tmp_path / "other", {"x": np.ones(3)}, meta={})
     with pytest.raises(ValueError, match="is a checkpoint but no ticket"):
         storage.load(tmp_path / "other")
+    checkpoints.save(tmp_path / "bare", {"x": np.ones(3)}, meta={"kind": "ticket"})
+    with pytest.raises(ValueError, match="bare holds no ticket: the ticket consists of mask,"):
+        storage.load(tmp_path / "bare")
     with pytest.raises(ValueError, match="no checkpoint at"):
         storage.load(tmp_path / "nothing")
 
@@ -86,28 +97,201 @@ def test_a_sparse_ticket_is_a_small_file_with_exact_values(tmp_path):
     storage.export(ticket, tmp_path / "ticket.safetensors")
     dense = 4 * sum(leaf.size for leaf in jax.tree.leaves(shapes))
     assert (tmp_path / "ticket.safetensors").stat().st_size < dense / 10
-    again = portable.read(tmp_path / "ticket.safetensors")
+    again = storage.load(tmp_path / "ticket.safetensors")
     assert_trees_equal(again.mask, ticket.mask)
-    assert list(again.values) == ["theta_0"]
-    assert_trees_equal(
-        again.values["theta_0"], host(masks.apply(ticket.theta_0.params, ticket.mask))
-    )
-    assert again.meta == {"prunable": list(ticket.prunable), "meta": ticket.meta}
+    kept = host(masks.apply(ticket.theta_0.params, ticket.mask))
+    assert_trees_equal(again.theta_0.params, kept)
+    assert again.theta_k == again.theta_S == Variables({}, {})
+    assert (again.prunable, again.meta) == (ticket.prunable, ticket.meta)
 
 
-def test_statistics_are_exported_beside_their_start_point(ticket, tmp_path):
-    storage.export(ticket, tmp_path / "t", values=("theta_k", "theta_S"))
-    values = portable.read(tmp_path / "t").values
-    assert sorted(values) == ["theta_S", "theta_S_stats", "theta_k", "theta_k_stats"]
-    assert_trees_equal(values["theta_k_stats"], ticket.theta_k.stats)
-    with pytest.raises(ValueError, match="no start point 'theta_1'"):
-        storage.export(ticket, tmp_path / "t", values=("theta_1",))
+class Weighted(nn.Module):
+    """Its leaves and statistics have slashes in their names."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = nn.WeightNorm(nn.Dense(8))(x.reshape(len(x), -1))
+        x = nn.SpectralNorm(nn.Dense(8, name="after"))(nn.relu(x), update_stats=train)
+        return nn.Dense(3, name="head")(nn.relu(x))
 
 
-NET, DATA = toys.net(), toys.blobs()
-HOW = toys.recipe(optimizer=optax.sgd(0.1, momentum=0.9), snapshot=5)
-PLAN = pruning.plan(NET.shapes().params, rate=0.3, levels=2)
-SETTINGS = {"data": "blobs", "levels": 2}
+def test_names_with_a_slash_are_found_saved_exported_and_moved(tmp_path):
+    net = models.from_flax(Weighted(), input_shape=DATA.shape)
+    how = dataclasses.replace(HOW, apply=net.apply)
+    plan = pruning.plan(net.shapes().params, rate=0.3, levels=1)
+    *_, level = lottery.find(net, DATA, how, key=jax.random.key(3), plan=plan)
+    ticket = level.ticket()
+    assert "WeightNorm_0/Dense_0/kernel/scale" in trees.names(ticket.mask)
+    assert jax.tree.leaves(ticket.theta_0.stats)
+    storage.save(ticket, tmp_path / "it")
+    assert_trees_equal(tickets.as_tree(storage.load(tmp_path / "it")), tickets.as_tree(ticket))
+    storage.export(ticket, tmp_path / "it.safetensors", values=THETAS)
+    again = storage.load(tmp_path / "it.safetensors")
+    for name in THETAS:
+        pruned = masks.apply(getattr(ticket, name).params, ticket.mask)
+        assert_trees_equal(
+            host(getattr(again, name)), host(Variables(pruned, getattr(ticket, name).stats))
+        )
+    (records,) = lottery.transfer([lottery.found(again)], net, DATA, how, key=jax.random.key(4))
+    assert records[0].kept == level.records[0].kept
+
+
+# Tickets that are none.
+
+
+def leafwise(function, *, only=""):
+    """Changes the leaves of a part whose name holds `only`."""
+    return lambda tree: trees.map_with_name(lambda n, x: function(x) if only in n else x, tree)
+
+
+def spoilt(value):
+    """Puts a value into an array."""
+
+    def change(leaf):
+        leaf = np.array(leaf)
+        leaf.flat[-1] = value
+        return leaf
+
+    return leafwise(change, only="dense_0/kernel")
+
+
+def renamed(tree):
+    return {("other" if k == "head" else k): v for k, v in tree.items()}
+
+
+MASK = ("mask",)
+THETA = ("theta_S", "params")
+FAULTS = [
+    (MASK, leafwise(np.float32), "leaf 'conv_0/bias' of the mask is float32; a mask is boolean"),
+    (MASK, leafwise(np.int8, only="head/kernel"), "'head/kernel' of the mask is int8"),
+    (
+        MASK,
+        leafwise(lambda x: x[:-1], only="dense_0/kernel"),
+        "is [10, 10] in theta_0 and [9, 10] in the mask",
+    ),
+    (MASK, leafwise(lambda x: x.T, only="head/kernel"), "is [10, 3] in theta_0 and [3, 10]"),
+    (MASK, leafwise(lambda x: x[None]), "in theta_0 and [1, 4] in the mask"),
+    (MASK, leafwise(np.zeros_like, only="head/bias"), "prunes in leaf 'head/bias', which is not"),
+    (MASK, renamed, "prunable names 'head/kernel', which is no leaf of the mask"),
+    (MASK, lambda tree: np.ones(3, bool), "the mask must be nested dicts of arrays"),
+    (THETA, leafwise(np.complex64), "is complex64[4] in theta_S and float32[4] in theta_0"),
+    (THETA, leafwise(np.float64), "is float64[4] in theta_S and float32[4] in theta_0"),
+    (THETA, spoilt(np.nan), "leaf 'dense_0/kernel' of theta_S has values that are not finite"),
+    (THETA, spoilt(-np.inf), "of theta_S has values that are not finite"),
+    (THETA, renamed, "is [3] in theta_S and absent in the mask"),
+    (THETA, lambda tree: tree["head"], "in theta_S and absent in the mask"),
+    (THETA, lambda tree: np.ones(3, np.float32), "theta_S must be nested dicts of arrays"),
+    (
+        ("theta_k", "stats"),
+        leafwise(np.int32),
+        "'statistics/norm_0/mean' is int32[4] in theta_k and float",
+    ),
+    (("theta_k", "stats"), lambda tree: {}, "is absent in theta_k and float32[4] in theta_0"),
+    (("theta_k", "stats"), leafwise(lambda x: x * np.nan), "of theta_k has values that are not"),
+    (
+        ("theta_k",),
+        lambda tree: {"params": tree["params"]},
+        "theta_k consists of params, stats; got",
+    ),
+    (("theta_k",), lambda tree: np.ones(2), "theta_k consists of params, stats; got ndarray"),
+    (
+        (),
+        lambda tree: {k: v for k, v in tree.items() if k != "mask"},
+        "the ticket consists of mask,",
+    ),
+    ((), lambda tree: tree | {"theta_9": np.ones(1)}, "the ticket consists of mask, theta_0,"),
+    (
+        (),
+        lambda tree: tree | {t: leafwise(np.complex64)(tree[t]) for t in THETAS},
+        "of theta_0 is complex64; weights are floats",
+    ),
+    ((), lambda tree: tree | {t: {"params": {}, "stats": {}} for t in THETAS}, "knows none of its"),
+]
+STRANGE = [
+    ("prunable", "head/kernel", "prunable is some names of leaves; got 'head/kernel'"),
+    ("prunable", [], "prunable is some names of leaves; got ()"),
+    ("prunable", None, "prunable is some names of leaves; got None"),
+    ("prunable", {"head/kernel": 1}, "prunable is some names of leaves"),
+    ("prunable", ["nothing"], "prunable names 'nothing', which is no leaf of the mask"),
+    ("prunable", [3], "prunable names 3, which is no leaf of the mask"),
+    ("prunable", [["head/kernel"]], "prunable names ['head/kernel'], which is no leaf"),
+    ("prunable", ["head/kernel"], "the mask prunes in leaf"),
+    ("meta", None, "meta, and settings in it, are dicts; got None"),
+    ("meta", [1, 2], "meta, and settings in it, are dicts; got [1, 2]"),
+    ("meta", {"settings": "lenet"}, "meta, and settings in it, are dicts"),
+    ("meta", {"level": "two"}, "level of a ticket is a whole number, 0 or more; got 'two'"),
+    ("meta", {"level": -1}, "level of a ticket is a whole number"),
+    ("meta", {"level": 1.5}, "level of a ticket is a whole number"),
+    ("meta", {"replicate": [0]}, "replicate of a ticket is a whole number"),
+    ("meta", {"density": 7}, "density of a ticket lies in [0, 1]; got 7"),
+    ("meta", {"density": "all"}, "density of a ticket lies in [0, 1]; got 'all'"),
+    ("kind", "run", "is a checkpoint but no ticket"),
+]
+
+
+def changed(tree, path, change):
+    if not path:
+        return change(tree)
+    return tree | {path[0]: changed(tree[path[0]], path[1:], change)}
+
+
+def assert_refused(path, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        storage.load(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(("part", "change", "message"), FAULTS)
+def test_every_part_of_a_saved_ticket_is_checked(part, change, message, ticket, monkeypatch):
+    about = {"kind": "ticket", "prunable": list(ticket.prunable), "meta": ticket.meta}
+    tree = changed(host(tickets.as_tree(ticket)), part, change)
+    monkeypatch.setattr(checkpoints, "load", lambda path: (tree, about))
+    assert_refused("it", message)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), STRANGE)
+def test_what_a_saved_ticket_says_of_itself_is_checked(name, value, message, ticket, monkeypatch):
+    about = {"kind": "ticket", "prunable": list(ticket.prunable), "meta": ticket.meta}
+    tree = host(tickets.as_tree(ticket))
+    monkeypatch.setattr(checkpoints, "load", lambda path: (tree, about | {name: value}))
+    assert_refused("it", message)
+
+
+def test_what_is_no_ticket_is_neither_saved_nor_moved(ticket, tmp_path):
+    wrong = dataclasses.replace(ticket, mask=jax.tree.map(np.float32, ticket.mask))
+    for refuse in (lottery.found, lambda t: storage.save(t, tmp_path / "it")):
+        with pytest.raises(ValueError, match="a mask is boolean"):
+            refuse(wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_start_points_that_are_not_known_are_left_out_of_a_transfer(ticket):
+    known = lottery.found(dataclasses.replace(ticket, theta_k=Variables({}, {})))
+    assert known.without == ("theta_k",)
+    assert lottery.dense_of(known).without == ("theta_k", "theta_S")
+    assert lottery.found(ticket).without == ()
+    levels = [lottery.dense_of(known), known]
+    with pytest.raises(
+        ValueError, match="arm 'theta_k' begins with theta_k, which these tickets do not hold"
+    ):
+        lottery.transfer(levels, NET, DATA, HOW, key=jax.random.key(0), arms=THETAS)
+
+
+def test_only_tickets_of_this_machine(ticket, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    storage.save(ticket, "~/it")
+    storage.export(ticket, "~/it.safetensors")
+    for path in ("~/it", tmp_path / "home/it.safetensors"):
+        assert storage.load(path).prunable == ticket.prunable
+    for call in (storage.load, storage.is_run, storage.settings, storage.levels):
+        with pytest.raises(ValueError, match="'gs://bucket/it' is not local"):
+            call("gs://bucket/it")
+    for write in (storage.save, storage.export):
+        with pytest.raises(ValueError, match="'gs:/bucket/it' is not local"):
+            write(ticket, pathlib.Path("gs://bucket/it"))
+    assert [p.name for p in tmp_path.iterdir()] == ["home"]
 
 
 class Killed(Exception):
@@ -156,7 +340,7 @@ def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
     with keeping(out, every=1e9) as (run, keeper):
         _ = find(keeper)
-        run.finish()
+        run.finish(keeper.pieces)
     return run.path, find(lottery.once)
 
 
@@ -195,6 +379,65 @@ def test_one_ticket_is_read_from_a_run(whole):
         storage.load(path, replicate=2)
 
 
+def test_a_ticket_that_failed_is_not_taken_out_of_a_run(whole, monkeypatch):
+    path, _ = whole
+    found = storage.levels(path)
+    spoilt = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), found[1].theta_S)
+    found[2] = found[2]._replace(failed_step=np.array([-1, 7]))
+    found[1] = found[1]._replace(theta_S=spoilt)
+    monkeypatch.setattr(storage, "levels", lambda path: found)
+    with pytest.raises(
+        ValueError, match=r"replicate 1 has no ticket at level 2: its loss was not finite at step 7"
+    ):
+        storage.load(path, replicate=1)
+    with pytest.raises(
+        ValueError, match=r"replicate 0 of level 1 of .* of theta_S has values that"
+    ):
+        storage.load(path, level=1)
+    assert storage.load(path).meta["replicate"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tree: tree | {"mask": leafwise(np.float32)(tree["mask"])}, "a mask is boolean"),
+        (lambda tree: {"mask": tree["mask"]}, "KeyError: 'theta_"),
+        (lambda tree: tree | {"theta_S": {"params": {}}}, "TypeError"),
+    ],
+)
+def test_a_run_of_strange_tickets_is_refused_in_one_line(change, message, whole, monkeypatch):
+    path, _ = whole
+    load = checkpoints.load
+    monkeypatch.setattr(checkpoints, "load", lambda path: (change(load(path)[0]), {}))
+    with pytest.raises(
+        ValueError, match=f"source_00 of .* holds no tickets: .*{message}"
+    ) as caught:
+        storage.levels(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "finished", "message"),
+    [
+        ({"target": "kmnist", "ticket": "runs/find-x"}, True, "a transfer.* moved: runs/find-x$"),
+        (
+            {"target": "kmnist", "ticket": ""},
+            True,
+            "a transfer, .* give what it moved: the search .*/find-...$",
+        ),
+        ({"target": "kmnist"}, False, "is a transfer, which holds no tickets"),
+        ({"experiments": "004-F1"}, True, "is a finished run but no search; give the directory"),
+        (SETTINGS, False, "is no finished search; finish it with the command that began it"),
+    ],
+)
+def test_a_run_that_is_no_search_says_what_it_is(settings, finished, message, tmp_path):
+    with RunDir(tmp_path, "run", settings, {}).create() as run:
+        if finished:
+            run.finish([])
+    with pytest.raises(ValueError, match=message):
+        storage.load(run.path)
+
+
 def test_settings_are_read_from_a_run_and_from_its_ticket(whole, ticket, tmp_path):
     path, _ = whole
     assert storage.settings(path) == SETTINGS
@@ -226,7 +469,7 @@ def test_an_interrupted_search_goes_on_and_ends_with_the_same_bytes(last, left, 
         storage.levels(run.path)
     with keeping(tmp_path) as (run, keeper):
         again = find(keeper)
-        run.finish()
+        run.finish(keeper.pieces)
     assert TRAINER.legs == left
     for a, b in zip(again, plain, strict=True):
         assert_trees_equal(host(arrays(a)), host(arrays(b)))

@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from ltjax import data, lottery, masks, optimizers, population, pruning, train, trees
+from ltjax import data, lottery, masks, models, optimizers, population, pruning, train, trees
 from ltjax.data import order
 from tests import toys
 from tests.conftest import assert_trees_equal, trees_differ
@@ -69,15 +70,17 @@ def test_evaluations_stand_at_the_interval_the_end_and_the_snapshot():
 
 
 def test_theta_k_is_the_network_after_k_steps(member, on_device):
-    long, _ = toys.run(member, on_device, toys.recipe(snapshot=7))
+    crowd = population.stack([member])
+    long = population.Trainer(toys.recipe(snapshot=7)).train(crowd, on_device, snapshot=True)
     short, _ = toys.run(member, on_device, toys.recipe(steps=7))
-    assert_trees_equal(long.snapshot, short.variables)
+    assert_trees_equal(population.member(long.snapshot, 0), jax.device_get(short.variables))
 
 
 def test_a_network_rewound_to_step_k_repeats_the_rest_bit_for_bit(member, on_device):
     how = toys.recipe(snapshot=5, schedule=lambda t: 1.0 / (1.0 + t))
     whole, _ = toys.run(member, on_device, how)
-    again, _ = toys.run(member._replace(start=whole.snapshot), on_device, how, first=5)
+    part, _ = toys.run(member, on_device, dataclasses.replace(how, steps=5))
+    again, _ = toys.run(member._replace(start=part.variables), on_device, how, first=5)
     assert_trees_equal(again.variables, whole.variables)
 
 
@@ -436,6 +439,37 @@ def test_recipes_that_make_no_training_are_refused(changes, message):
         toys.recipe(**changes)
 
 
+class Dropped(nn.Module):
+    """A network with dropout."""
+
+    @nn.compact
+    def __call__(self, x, deterministic):
+        x = nn.relu(nn.Dense(16)(x.reshape(len(x), -1)))
+        return nn.Dense(3, name="head")(nn.Dropout(0.5, deterministic=deterministic)(x))
+
+
+def test_dropout_is_another_at_each_step_and_follows_the_key_and_the_step(on_device):
+    network = models.from_flax(Dropped(), input_shape=(4, 4, 1))
+    member = population.member(toys.members(1, network), 0)
+    # Nothing but dropout differs from step to step: no weight moves and a batch is all rows.
+    how = toys.recipe(
+        network, optimizer=optax.sgd(0.0), batch_size=member.train_rows.size, steps=4, every=1
+    )
+    _, reports = toys.run(member, on_device, how)
+    losses = [float(r.train_loss) for r in reports[1:]]
+    assert len({*losses}) == 4
+    assert len({float(r.test_loss) for r in reports}) == 1  # No dropout where it is judged.
+    _, later = toys.run(member, on_device, how, first=2)
+    assert [float(r.train_loss) for r in later[1:]] == losses[2:]
+    _, others = toys.run(member._replace(key=jax.random.key(9)), on_device, how)
+    assert not {float(r.train_loss) for r in others} & {*losses}
+    probes = [
+        train.probe(member, on_device, recipe=how, batch=8, key=jax.random.key(i)) for i in (1, 2)
+    ]
+    a, b, other = (probes[i].loss(member.start.params) for i in (0, 0, 1))
+    assert a == b != other
+
+
 SCHEDULES = {
     "constant": ({}, {0: 1, 99: 1}),
     "step": ({}, {0: 1, 49: 1, 50: 0.1, 74: 0.1, 75: 0.01, 99: 0.01}),
@@ -490,8 +524,8 @@ class Wide:
     """A network and an optimizer that compute in 64 bits where they may."""
 
     @staticmethod
-    def apply(variables, images, *, train):
-        logits, stats = toys.net().apply(variables, images, train=train)
+    def apply(variables, images, *, train, key=None):
+        logits, stats = toys.net().apply(variables, images, train=train, key=key)
         return logits.astype(float), stats
 
     @staticmethod

@@ -19,6 +19,7 @@ from ltjax.data.subsets import (
     take_classes,
 )
 from ltjax.data.table import DATASETS, load
+from ltjax.data.tfds_source import Tfds
 
 __all__ = [
     "AUGMENTATIONS",
@@ -28,6 +29,7 @@ __all__ = [
     "Dataset",
     "Parts",
     "Split",
+    "Tfds",
     "adapt",
     "check_disjoint",
     "class_halves",

@@ -8,49 +8,59 @@ from collections.abc import Callable
 import os
 import pathlib
 import secrets
+from typing import TypeVar
 import zipfile
 
 from absl import logging
 import numpy as np
 
+from ltjax import paths
+
 Arrays = dict[str, np.ndarray]
+T = TypeVar("T")
 
 
 def directory(given: str | os.PathLike[str] | None) -> pathlib.Path:
-    """The directory given, else the environment's `LTJAX_CACHE`, else `~/.cache/ltjax`."""
-    return pathlib.Path(given or os.environ.get("LTJAX_CACHE") or "~/.cache/ltjax").expanduser()
+    """The directory given, else the environment's `LTJAX_CACHE`, else `~/.cache/ltjax`.
 
-
-def fetch(path: pathlib.Path, decode: Callable[[], Arrays]) -> Arrays:
-    """The arrays in the file `path`; where it is absent or damaged, `decode()` writes it first.
-
-    A file that cannot be written costs a warning, and the decoding again at the next start.
+    Raises:
+      ValueError: where it is not local.
     """
-    arrays = _read(path)
-    if arrays is None:
-        arrays = decode()
-        try:
-            _write(path, arrays)
-        except OSError as error:
-            logging.warning("decoded images are not kept for the next start: %s", error)
-    return arrays
+    path = given or os.environ.get("LTJAX_CACHE") or "~/.cache/ltjax"
+    return paths.local(path, "cache_dir" if given else "LTJAX_CACHE")
 
 
-def _read(path: pathlib.Path) -> Arrays | None:
-    arrays: Arrays = {}
+def fetch(path: pathlib.Path, decode: Callable[[], Arrays], use: Callable[[Arrays], T]) -> T:
+    """What `use` makes of the arrays in the file `path`.
+
+    Where the file is absent, damaged, or such that `use` raises, `decode()` makes the arrays anew
+    and they are written. A file that cannot be written costs a warning, and the decoding again at
+    the next start.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                with archive.open(member) as file:
-                    array = np.lib.format.read_array(file, allow_pickle=False)
-                    if file.read(1):  # Only at the end of the member is its checksum compared.
-                        raise zipfile.BadZipFile(f"{member} is longer than its header says")
-                arrays[member.removesuffix(".npy")] = array
+        return use(_read(path))
     except FileNotFoundError:
-        return None
+        pass
     except Exception as error:  # Damage can show as almost anything.
         logging.warning("the cache file %s is of no use and is built again: %s", path, error)
-        return None
+    arrays = decode()
+    made = use(arrays)
+    try:
+        _write(path, arrays)
+    except OSError as error:
+        logging.warning("decoded images are not kept for the next start: %s", error)
+    return made
+
+
+def _read(path: pathlib.Path) -> Arrays:
+    arrays: Arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            with archive.open(member) as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+                if file.read(1):  # Only at the end of the member is its checksum compared.
+                    raise zipfile.BadZipFile(f"{member} is longer than its header says")
+            arrays[member.removesuffix(".npy")] = array
     return arrays
 
 

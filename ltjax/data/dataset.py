@@ -7,12 +7,9 @@ the data set as published. Everything here is NumPy on the host and leaves its i
 from collections.abc import Sequence
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-
-FIFTH = "no published split: a fixed fifth of each class is the test set"
-"""The note on data sets that are split here."""
 
 
 class Split(NamedTuple):
@@ -73,27 +70,22 @@ def make(
 ) -> Dataset:
     """A data set with all its classes, normalized by its own training split.
 
+    Args:
+      name: for messages and reports.
+      train: images and their labels, whole numbers of any width.
+      test: likewise.
+      class_names: the name of each label.
+      version: of the prepared data.
+      notes: every change to the published data.
+
     Raises:
       ValueError: where the arrays are not as `Split` says, the two splits differ in shape, or
         a label is not the position of a class name.
     """
-    for what, (images, labels) in (("training", train), ("test", test)):
-        if images.dtype != np.uint8 or images.ndim != 4:
-            raise ValueError(
-                f"{what} images of {name!r} must be uint8 [n, height, width, channels]; "
-                f"got {images.dtype}{list(images.shape)}"
-            )
-        if labels.shape != images.shape[:1] or labels.size == 0:
-            raise ValueError(
-                f"{name!r} needs one label for each {what} image, and at least one; "
-                f"got {len(images)} images and labels of shape {list(labels.shape)}"
-            )
-        low, high = labels.min(), labels.max()
-        if low < 0 or high >= len(class_names):
-            raise ValueError(
-                f"{what} labels of {name!r} must be in [0, {len(class_names)}); "
-                f"they range from {low} to {high}"
-            )
+    train, test = (
+        _split(split, part, name, classes=len(class_names))
+        for part, split in (("training", train), ("test", test))
+    )
     if train.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(
             f"images of {name!r} must have one shape; training images are "
@@ -103,8 +95,8 @@ def make(
     return Dataset(
         name=name,
         version=version,
-        train=Split(train.images, train.labels.astype(np.int32)),
-        test=Split(test.images, test.labels.astype(np.int32)),
+        train=train,
+        test=test,
         classes=len(class_names),
         label_map=tuple(range(len(class_names))),
         class_names=tuple(class_names),
@@ -112,6 +104,64 @@ def make(
         std=std,
         notes=notes,
     )
+
+
+_TO_UINT8 = {
+    "f": "scale them to 0..255, as np.rint(255 * images).astype(np.uint8) where they lie in 0..1",
+    "u": "scale them to 0..255, as np.rint(images / 257).astype(np.uint8) for full 16 bits",
+    "i": "give images.astype(np.uint8) where they lie in 0..255, else scale them",
+    "b": "give 255 * images.astype(np.uint8)",
+}
+_TO_WHOLE = {
+    "f": "they are not cast, since that cuts them off; give labels.astype(int) of whole ones",
+    "b": "give labels.astype(int)",
+    "U": "class_names, labels = np.unique(texts, return_inverse=True) makes them",
+}
+
+
+def _split(given: Any, part: str, name: str, *, classes: int) -> Split:
+    """Checks images and labels, and makes them arrays of the dtypes of a `Split`."""
+    if not isinstance(given, tuple) or len(given) != 2:
+        kind = type(given).__name__
+        raise ValueError(f"the {part} split of {name!r} is (images, labels); got {kind}")
+    what = f"{part} images of {name!r}"
+    images = _array(given[0], what)
+    shape = f"{images.dtype}{list(images.shape)}"
+    if images.dtype != np.uint8:
+        way_out = _TO_UINT8.get(images.dtype.kind, "give numbers from 0 to 255")
+        raise ValueError(f"{what} must be uint8; got {shape}: {way_out}")
+    if images.ndim != 4 or 0 in images.shape[1:]:
+        way_out = ": add the axis of channels, as images[..., None]" if images.ndim == 3 else ""
+        raise ValueError(f"{what} must be uint8 [n, height, width, channels]; got {shape}{way_out}")
+    what = f"{part} labels of {name!r}"
+    labels = _array(given[1], what)
+    if labels.ndim == 2 and labels.size:
+        way_out = "labels[:, 0]" if labels.shape[1] == 1 else "labels.argmax(axis=1) if one-hot"
+        raise ValueError(f"{what} must be [n]; got {list(labels.shape)}: give {way_out}")
+    if labels.shape != images.shape[:1] or labels.size == 0:
+        raise ValueError(
+            f"{what} must be one label for each image, and at least one; "
+            f"got {len(images)} images and labels of shape {list(labels.shape)}"
+        )
+    if labels.dtype.kind not in "iu":
+        way_out = _TO_WHOLE.get(labels.dtype.kind, "give an array of integers")
+        raise ValueError(f"{what} must be whole numbers; got {labels.dtype}: {way_out}")
+    low, high, last = labels.min(), labels.max(), np.iinfo(labels.dtype).max
+    if low < 0 or high >= classes:
+        raise ValueError(f"{what} must be in [0, {classes}); they range from {low} to {high}")
+    if last < classes - 1:
+        raise ValueError(
+            f"{what} are {labels.dtype}, which ends at {last}, so that some of {classes} classes "
+            "have no label or the label of another one; give them as int32"
+        )
+    return Split(images, labels.astype(np.int32))
+
+
+def _array(given: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except (ValueError, TypeError) as error:  # Lists of several lengths.
+        raise ValueError(f"{what} must be an array; got {type(given).__name__}") from error
 
 
 def statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -144,6 +194,35 @@ def stratified(labels: np.ndarray, fraction: float, *, seed: int) -> tuple[np.nd
     ]
     part = np.sort(np.concatenate(first))
     return part, np.setdiff1d(np.arange(labels.size), part)
+
+
+def cut_test(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Cuts a test set off data without one: a fixed fifth of each class, to the nearest example.
+
+    Returns:
+      Sorted rows to train on and rows to test on, and a note that says what was done.
+
+    Raises:
+      ValueError: where no class has the three examples that a fifth needs.
+    """
+    test, train = stratified(labels, 0.2, seed=0)
+    classes, counts = np.unique(labels, return_counts=True)
+    cut = np.array([(labels[test] == k).sum() for k in classes])
+    if not test.size:
+        raise ValueError(
+            f"there is no published split, and with at most {counts.max()} examples of a class "
+            "no test set can be cut; give both splits with data.make"
+        )
+    shares = (cut / counts)[cut > 0]
+    of_a_class = " to ".join(dict.fromkeys(f"{x:.0%}" for x in (shares.min(), shares.max())))
+    note = (
+        "no published split: a fixed fifth of each class is the test set, to the nearest example: "
+        f"{test.size} of {labels.size}, {of_a_class} of a class"
+    )
+    if (without := classes[cut == 0]).size:
+        some = ", ".join(map(str, without[:10])) + ", ..." * (without.size > 10)
+        note += f"; classes without a test example: {without.size} ({some})"
+    return train, test, note
 
 
 def permutation(n: int, *, seed: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ltjax.data.dataset import FIFTH, Dataset, Split, make, rows_of, stratified
+from ltjax.data.dataset import Dataset, Split, cut_test, make, rows_of
 
 
 def digits(name: str) -> Dataset:
@@ -12,16 +12,13 @@ def digits(name: str) -> Dataset:
     images, labels = sklearn.datasets.load_digits(return_X_y=True)
     pixels = np.rint(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
     everything = Split(pixels, labels.astype(np.int32))
-    test, train = stratified(labels, 0.2, seed=0)
+    train, test, note = cut_test(labels)
     return make(
         name,
         rows_of(everything, train),
         rows_of(everything, test),
         class_names=[str(k) for k in range(10)],
-        notes=(
-            "pixels scaled from 0..16 to 0..255",
-            FIFTH,
-        ),
+        notes=("pixels scaled from 0..16 to 0..255", note),
     )
 
 

@@ -11,15 +11,19 @@ import pathlib
 import re
 import shlex
 
-from ltjax import trees
+from ltjax import paths, trees
 from ltjax.data import tfds_source
 from ltjax.data.tfds_source import Tfds
 
 
 def data_directory(given: str | os.PathLike[str] | None) -> pathlib.Path:
-    """The directory given, else the environment's `TFDS_DATA_DIR`, else the default of TFDS."""
+    """The directory given, else the environment's `TFDS_DATA_DIR`, else the default of TFDS.
+
+    Raises:
+      ValueError: where it is not local.
+    """
     path = given or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return pathlib.Path(path).expanduser()
+    return paths.local(path, "data_dir" if given else "TFDS_DATA_DIR")
 
 
 def find(

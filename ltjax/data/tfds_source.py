@@ -16,7 +16,7 @@ from absl import logging
 import numpy as np
 
 from ltjax.data.cache import Arrays
-from ltjax.data.dataset import FIFTH, stratified
+from ltjax.data.dataset import cut_test
 
 _BLOCK = 1000  # Records decoded at once; one at a time takes three times as long.
 _MAX_BYTES = 16 * 2**30
@@ -57,7 +57,14 @@ def read(path: pathlib.Path, row: Tfds, *, name: str) -> Arrays:
     splits = builder.info.splits
     if "train" not in splits:
         raise ValueError(f"data set {name!r} has no split 'train'; it has {', '.join(splits)}")
-    held_out = next((s for s in ("test", "validation") if s in splits), None)
+    if not _labelled(builder, "train", image, label, name=name, path=path):
+        raise ValueError(f"data set {name!r} has no label in its split 'train'; take another one")
+    notes, held_out = [], None
+    for split in (s for s in ("test", "validation") if s in splits):
+        if _labelled(builder, split, image, label, name=name, path=path):
+            held_out = split
+            break
+        notes.append(f"the split {split!r} has no labels and is left out")
     arrays: Arrays = {}
     for part, split in (("train", "train"), ("test", held_out)):
         if split is not None:
@@ -66,12 +73,12 @@ def read(path: pathlib.Path, row: Tfds, *, name: str) -> Arrays:
             images, labels = _stack(examples, count, image=image, label=label, name=name)
             arrays[f"{part}_images"] = _shrink(images, row.shrink)
             arrays[f"{part}_labels"] = labels
-    notes = []
     if held_out == "validation":
-        notes.append("no test split: the validation split is the test set")
+        lack = "labelled " if notes else ""
+        notes.append(f"no {lack}test split: the validation split is the test set")
     elif held_out is None:
-        notes.append(FIFTH)
-        test, train = stratified(arrays["train_labels"], 0.2, seed=0)
+        train, test, note = cut_test(arrays["train_labels"])
+        notes.append(note)
         for what in ("images", "labels"):
             everything = arrays[f"train_{what}"]
             arrays[f"train_{what}"], arrays[f"test_{what}"] = everything[train], everything[test]
@@ -142,7 +149,7 @@ def keys(name: str, tfds: Any, info: Any, row: Tfds) -> tuple[str, str]:
 
 
 def examples_of(
-    builder: Any, split: str, *, name: str, path: pathlib.Path
+    builder: Any, split: str, *, name: str, path: pathlib.Path, undecoded: str = ""
 ) -> Iterator[Mapping[str, Any]]:
     """Examples in the order of the records.
 
@@ -151,9 +158,11 @@ def examples_of(
       split: name of a split.
       name: of the data set, for the messages.
       path: the prepared directory, likewise.
+      undecoded: an image that is left as it was stored.
 
     Raises:
-      ValueError: where the records are damaged, or need TensorFlow and there is none.
+      ValueError: where the records are damaged or more or fewer than declared, or need
+        TensorFlow and there is none.
     """
     formats = {f.value for f in builder.info.available_file_formats()}
     random_access = bool(formats & {"array_record", "parquet"})
@@ -164,20 +173,55 @@ def examples_of(
             "which only TensorFlow reads; run: pip install 'ltjax[prepare]' (or prepare it anew "
             f"elsewhere: python -m ltjax.data.prepare --dataset={name} --data_dir={elsewhere})"
         )
+    declared = builder.info.splits[split].num_examples
+    tfds = import_tfds()
+    decoders = {undecoded: tfds.decode.SkipDecoding()} if undecoded else None
     try:
         if random_access:
-            source = builder.as_data_source(split=split)
+            source = builder.as_data_source(split=split, decoders=decoders)
+            _check_count(_records(builder, split), declared)
             for start in range(0, len(source), _BLOCK):
                 rows = list(range(start, min(start + _BLOCK, len(source))))
                 with quiet():
                     block = source.__getitems__(rows)
                 yield from block
         else:
-            tfds = import_tfds()
             in_order = tfds.ReadConfig(interleave_cycle_length=1)
-            yield from tfds.as_numpy(builder.as_dataset(split=split, read_config=in_order))
+            found = builder.as_dataset(split=split, read_config=in_order, decoders=decoders)
+            count = 0
+            for example in tfds.as_numpy(found):
+                count += 1
+                _check_count(max(count, declared), declared)
+                yield example
+            _check_count(count, declared)
     except Exception as error:  # Damaged or missing records, in whatever words.
         raise _unreadable(name, path, error) from error
+
+
+def _records(builder: Any, split: str) -> int:
+    """The number of records in the files of a split, whatever its metadata say."""
+    if builder.info.file_format.value != "array_record":
+        return builder.info.splits[split].num_examples
+    from array_record.python import array_record_data_source as records
+
+    files = [str(file) for file in builder.info.splits[split].filepaths]
+    return len(records.ArrayRecordDataSource(files))
+
+
+def _check_count(count: int, declared: int) -> None:
+    if count != declared:
+        raise ValueError(f"its metadata declare {declared} examples, its records are {count}")
+
+
+def _labelled(
+    builder: Any, split: str, image: str, label: str, *, name: str, path: pathlib.Path
+) -> bool:
+    """Whether an example of a split has a label; TFDS writes -1 where there is none."""
+    examples = examples_of(builder, split, name=name, path=path, undecoded=image)
+    first = next(examples, None)
+    if first is None:
+        raise ValueError(f"data set {name!r} has a split without examples; prepare it anew")
+    return any(example[label] >= 0 for example in itertools.chain([first], examples))
 
 
 @contextlib.contextmanager
@@ -195,15 +239,18 @@ def quiet() -> Iterator[None]:
 def _stack(
     examples: Iterator[Mapping[str, Any]], count: int, *, image: str, label: str, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    first = next(examples, None)
-    if first is None:
-        raise ValueError(f"data set {name!r} has a split without examples; prepare it anew")
+    first = next(examples)
     shape, dtype = first[image].shape, first[image].dtype
     size = count * first[image].nbytes
-    if dtype != np.uint8 or size > _MAX_BYTES:
+    if dtype != np.uint8:
         raise ValueError(
-            f"data set {name!r} has {dtype} images of {size / 2**30:.1f} GiB in all; read are "
-            f"uint8 images of at most {_MAX_BYTES / 2**30:.0f} GiB, which stay in memory"
+            f"data set {name!r} has {dtype} images, and ltjax reads uint8 ones; load it with TFDS, "
+            "scale the images to 0..255 and give them to data.make"
+        )
+    if size > _MAX_BYTES:
+        raise ValueError(
+            f"data set {name!r} has images of {size / 2**30:.1f} GiB in all; read are at most "
+            f"{_MAX_BYTES / 2**30:.0f} GiB, which stay in memory"
         )
     images = np.empty((count, *shape), np.uint8)
     labels = np.empty(count, np.int32)

@@ -4,7 +4,8 @@ Outside this package a network is two pure functions, `init` and `apply`; Flax s
 """
 
 from ltjax.models.inits import INITS
-from ltjax.models.network import Apply, Network, central, from_flax, sigmoid
-from ltjax.models.table import MODELS, make
+from ltjax.models.network import Apply, Network, central, sigmoid
+from ltjax.models.own import from_flax
+from ltjax.models.table import MODELS, Row, make
 
-__all__ = ["INITS", "MODELS", "Apply", "Network", "central", "from_flax", "make", "sigmoid"]
+__all__ = ["INITS", "MODELS", "Apply", "Network", "Row", "central", "from_flax", "make", "sigmoid"]

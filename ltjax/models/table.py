@@ -1,6 +1,6 @@
 """Networks by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 import functools
 import re
 from typing import NamedTuple
@@ -10,14 +10,16 @@ from flax import linen as nn
 from ltjax import trees
 from ltjax.models import inits, nets
 from ltjax.models.conv import check as check_formulation
-from ltjax.models.network import Network, from_flax
+from ltjax.models.network import Network
+from ltjax.models.own import from_flax
 
 
 class Row(NamedTuple):
     """How to build one network.
 
     Attributes:
-      build: makes the module of the settings that all modules share.
+      build: makes the module of `classes`, `kernel_init`, `head_hidden` and, where it has
+        paddings, `padding` and `formulation`.
       paddings: of its convolutions, that one may ask for; the first is the default. Empty for a
         network without convolutions.
       init: the default initialization.
@@ -54,7 +56,7 @@ def _mlp(*widths: int) -> Row:
     return Row(functools.partial(nets.Mlp, widths=widths))
 
 
-MODELS: Mapping[str, Row] = {
+MODELS: dict[str, Row] = {
     "lenet-300-100": _mlp(300, 100),
     # VALID: 3,317,952 weights on CIFAR-10, as the tables of the report on multiple tickets need;
     # SAME: 4,300,992, as Frankle & Carbin print.
@@ -69,7 +71,8 @@ MODELS: Mapping[str, Row] = {
     "resnet-tiny": _resnet((4, 8), 1),
     "lrn-tiny": _lrn_net(4, 3, (8,)),
 }
-"""Networks by name; besides these, `lenet-` or `mlp-` and any widths of hidden layers."""
+"""Networks by name; a row added here is one more, in flags too. Besides these, `lenet-` or `mlp-`
+and any widths of hidden layers."""
 
 
 def row(name: str) -> Row:

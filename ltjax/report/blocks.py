@@ -12,9 +12,10 @@ from ltjax.report.tables import Line, lines, one_size, shared_sizes
 
 READING = (
     "Accuracies are in percent of the test set, as mean \N{PLUS-MINUS SIGN} standard deviation "
-    "(n - 1) over replicates; failed replicates are left out and counted. The difference to the "
-    "dense network is paired by replicate, in percentage points, with the 95 % interval of "
-    "Student's t; it is information and no part of the rule."
+    "(n - 1) over the trainings that did not fail; how many failed stands beside them. Gains are "
+    "paired by replicate, in percentage points, with the 95 % interval of Student's t; their "
+    "spread counts as at least that of rounding to test examples. A dagger marks a level at which "
+    "some layer keeps no weight; the notes name it."
 )
 
 
@@ -51,32 +52,60 @@ def results(rows: Sequence[Row]) -> str:
       rows: the rows of one phase.
     """
     names = analysis.arms(rows)
-    over = "".join(f'<th colspan="2" scope="colgroup">{html.escape(a)}</th>' for a in names)
+    over = "".join(f'<th colspan="3" scope="colgroup">{html.escape(a)}</th>' for a in names)
     counts = ["kept"] if one_size(rows) else ["kept", "of prunable", "of total"]
-    head = heads(["level", "nominal", "achieved", *counts, *["accuracy", "steps"] * len(names)])
+    head = heads(
+        ["level", "nominal", "density", *counts, *["accuracy", "steps", "to dense"] * len(names)]
+    )
     body = [
         _counts(n.any, len(counts)) + "".join(_result(n, a) for a in names) for n in lines(rows)
     ]
     return table(
-        "Density and accuracy in percent; steps to the best evaluation. Green and a star: a "
-        f"winning ticket. {shared_sizes(rows)}".strip(),
+        "Density and accuracy in percent; steps to the best evaluation; the paired verdict. Green "
+        f"and a star: a winning ticket. {words.judged(rows)} {shared_sizes(rows)}".strip(),
         '<tr><th></th><th colspan="2" scope="colgroup">density</th>'
         f'<th colspan="{len(counts)}"></th>{over}</tr>\n<tr>{head}</tr>',
         body,
     )
 
 
+_PAIRED = ("gain and 95 % interval", "pairs", "verdict")
+
+
 def full(rows: Sequence[Row]) -> str:
-    """One table an arm with everything that a row holds, and the difference to the dense one."""
-    names = ["level", "achieved", "accuracy", "final accuracy", "steps to best", "replicates"]
-    names += ["failed", "difference to dense", "95 % interval", "pairs"]
+    """One table an arm with everything that a row holds, and its gain on the dense one."""
+    names = ["level", "density", "accuracy", "final accuracy", "steps to best", "trainings"]
     tables = []
     for arm in analysis.arms(rows):
         verdicts = {v.row.level: v for v in analysis.winning(rows, arm)}
         body = [_numbers(r, verdicts.get(r.level)) for r in rows if r.arm == arm]
         tables.append(f"<h3>{html.escape(arm)}</h3>")
-        tables.append(table("", f"<tr>{heads(names)}</tr>", body))
+        tables.append(table("", f"<tr>{heads([*names, 'failed', *_PAIRED])}</tr>", body))
     return "\n".join(tables)
+
+
+def opponents(rows: Sequence[Row]) -> str:
+    """One table for each start point and control: what the ticket gains on it; maybe empty."""
+    tables = []
+    for start, controls in words.opponents(rows).items():
+        for control in controls:
+            if verdicts := analysis.versus(rows, start, control):
+                tables.append(f"<h3>{html.escape(f'{start} minus {control}')}</h3>")
+                body = [
+                    "".join(
+                        map(cell, [str(v.row.level), words.percent(v.row.density), *_paired(v)])
+                    )
+                    for v in verdicts
+                ]
+                head = heads(["level", "density", *_PAIRED])
+                tables.append(table("", f"<tr>{head}</tr>", body))
+    return "\n".join(tables)
+
+
+def _paired(verdict: Verdict | None) -> list[str]:
+    if verdict is None:
+        return [""] * len(_PAIRED)
+    return [words.gain(verdict), str(verdict.pairs), words.word(verdict)]
 
 
 def layer_table(rows: Sequence[Row]) -> str:
@@ -88,26 +117,31 @@ def layer_table(rows: Sequence[Row]) -> str:
         for row in group:
             densities = row.layer_densities
             shares = [words.percent(densities.get(name, math.nan)) for name in row.layers]
-            body.append("".join(map(cell, [str(row.level), words.percent(row.achieved), *shares])))
+            body.append("".join(map(cell, [str(row.level), words.percent(row.density), *shares])))
         tables.append(f"<h3>{html.escape(title)}</h3>")
         tables.append(table("", f"<tr>{heads(['level', 'all', *sizes])}</tr>", body))
     return "\n".join(tables)
 
 
 def _counts(row: Row, columns: int) -> str:
-    densities = [words.percent(row.density), words.percent(row.achieved)]
+    densities = [words.percent(row.nominal), words.percent(row.density)]
     counts = [words.count(n) for n in (row.kept, row.prunable, row.total)[:columns]]
     return "".join(map(cell, [str(row.level), *densities, *counts]))
 
 
 def _result(line: Line, arm: str) -> str:
     if arm not in line.rows:
-        return '<td class="arm"></td><td></td>'
-    row, wins = line.rows[arm], arm in line.winners
-    accuracy = _spread(row.accuracy, row.accuracy_sd) if row.n else "failed"
-    win, star = (" win", "*") if wins else ("", "")
-    steps = f'<td class="steps{win}">{words.count(row.best_step)}</td>'
-    return f'<td class="arm{win}">{accuracy}<span class="star">{star}</span></td>{steps}'
+        return '<td class="arm"></td><td></td><td></td>'
+    row, verdict = line.rows[arm], line.verdicts.get(arm)
+    accuracy = _spread(row.accuracy, row.accuracy_sd)
+    accuracy += f" ({row.failed} failed)" if row.failed else ""
+    win, star = (" win", "*") if verdict and verdict.wins else ("", "")
+    dagger = "\N{DAGGER}" if row.cut else ""
+    word = verdict.word if verdict else ""
+    return (
+        f'<td class="arm{win}">{accuracy}{dagger}<span class="star">{star}</span></td>'
+        f'<td class="steps{win}">{words.count(row.best_step)}</td><td>{word}</td>'
+    )
 
 
 def _numbers(row: Row, verdict: Verdict | None) -> str:
@@ -116,19 +150,14 @@ def _numbers(row: Row, verdict: Verdict | None) -> str:
         steps += f' <span class="sd">\N{PLUS-MINUS SIGN} {words.count(row.best_step_sd)}</span>'
     cells = [
         str(row.level),
-        words.percent(row.achieved),
+        words.percent(row.density),
         _spread(row.accuracy, row.accuracy_sd),
         _spread(row.final_accuracy, row.final_accuracy_sd),
         steps,
         str(row.n),
         str(row.failed),
     ]
-    gain = verdict.difference if verdict else None
-    if gain is None:
-        cells += ["", "", ""]
-    else:
-        low, high = 100 * gain.low, 100 * gain.high
-        cells += [f"{100 * gain.mean:+.2f}", f"{low:+.2f} to {high:+.2f}", str(gain.n)]
+    cells += map(html.escape, _paired(verdict))
     kind = ' class="win"' if verdict and verdict.wins else ""
     return "".join(f"<td{kind}>{c}</td>" for c in cells)
 

@@ -1,6 +1,7 @@
 """Learning curves: test accuracy against step at a few densities."""
 
 from collections.abc import Sequence
+import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
 from ltjax import analysis
@@ -23,15 +24,14 @@ class _Curve(NamedTuple):
 def draw(records: Sequence[Record]) -> "Figure":
     """Mean test accuracy against step, one panel for each start point of one phase.
 
-    Shown are the dense network and four pruned levels, evenly chosen. A phase without start
-    points shows its first control.
+    Shown are the dense network and four pruned levels, evenly chosen. A phase in which no start
+    point trained shows its first control that did.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
-    names = analysis.arms(records)
-    panels = [a for a in names if a in analysis.START_POINTS] or names[:1]
-    levels = select_levels(sorted({r.level for r in records}))
+    panels = _panels(records)
+    levels = select_levels(sorted({r.level for r in records if not analysis.has_failed(r)}))
     columns, depth = min(2, len(panels)), -(-len(panels) // 2)
     width = 8.4 if columns == 1 else 9.6
     figure = Figure(figsize=(width, 0.9 + 2.9 * depth), layout="constrained")
@@ -57,13 +57,23 @@ def draw(records: Sequence[Record]) -> "Figure":
         axes.locator_params(axis="x", nbins=5)
     for axes in grid[len(panels) :]:
         axes.remove()
-    if drawn:
-        grid[0].set_ylim(*_limits(drawn))
-        shown = [handles[level] for level in sorted(handles)]
-        figure.legend(*zip(*shown, strict=True), loc="outside right upper", title="density")
+    grid[0].set_ylim(*_limits(drawn))
+    shown = [handles[level] for level in sorted(handles)]
+    figure.legend(*zip(*shown, strict=True), loc="outside right upper", title="density")
     figure.supxlabel("step", fontsize=9)
     figure.supylabel("test accuracy (%)", fontsize=9)
     return figure
+
+
+def missing(records: Sequence[Record]) -> str:
+    """Why there is nothing to draw; empty where there is something."""
+    return "" if _panels(records) else "no training was evaluated twice and went well"
+
+
+def _panels(records: Sequence[Record]) -> list[str]:
+    there = [r for r in records if len(r.steps) > 1 and not analysis.has_failed(r)]
+    names = analysis.arms(there)
+    return [a for a in names if a in analysis.START_POINTS] or names[:1]
 
 
 def select_levels(levels: Sequence[int]) -> list[int]:
@@ -81,7 +91,14 @@ def _curves(records: Sequence[Record], levels: Sequence[int]) -> list[_Curve]:
         group = [r for r in records if r.level == level]
         steps, accuracies = analysis.mean_curve(group)
         if steps:
-            curves.append(_Curve(level, group[0].density, steps, [100 * a for a in accuracies]))
+            curves.append(
+                _Curve(
+                    level,
+                    statistics.fmean(r.density for r in group),
+                    steps,
+                    [100 * a for a in accuracies],
+                )
+            )
     return curves
 
 

@@ -6,6 +6,7 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from ltjax import analysis
+from ltjax.analysis import Row
 from ltjax.report import blocks, plots, sheet, style, words
 from ltjax.results import Record
 
@@ -55,11 +56,13 @@ def page(
         parts.append(blocks.paragraphs([style.MISSING_PLOTS], "note"))
     for phase in analysis.phases(rows):
         there = [r for r in rows if r.phase == phase]
+        held = blocks.opponents(there)
         parts += [
             f"<h2>{html.escape(phase.capitalize())}</h2>",
             blocks.results(there),
-            *_figures(phase, pictures),
+            *_figures(there, [r for r in records if r.phase == phase], pictures),
             blocks.details("Every number by arm", blocks.full(there)),
+            *([blocks.details("Tickets against controls", held)] if held else []),
             blocks.details("Density of each layer (%)", blocks.layer_table(there)),
         ]
     everything = [*notes, *analysis.failures(records), *analysis.cut_layers(records)]
@@ -67,7 +70,7 @@ def page(
         parts += ["<h2>Notes</h2>", blocks.bullets(everything)]
     parts += [
         "<h2>The rule</h2>",
-        blocks.paragraphs([analysis.RULE, blocks.READING], "rule"),
+        blocks.paragraphs([analysis.RULE, analysis.VERDICT, blocks.READING], "rule"),
         "<h2>Settings</h2>",
         blocks.pairs(settings),
         "<h2>Where it comes from</h2>",
@@ -96,11 +99,18 @@ def picture(figure: "Figure", head: str, caption: str = "") -> str:
     )
 
 
-def _figures(phase: str, pictures: Mapping[str, "Figure"]) -> list[str]:
-    """The figures of one phase."""
-    found = []
-    for name, caption in _CAPTIONS.items():
-        if (figure := pictures.get(f"{phase}_{name}")) is None:
-            continue
-        found.append(picture(figure, f"{_TITLES[name]}, {phase}", caption))
+def _figures(
+    rows: Sequence[Row], records: Sequence[Record], pictures: Mapping[str, "Figure"]
+) -> list[str]:
+    """The figures of one phase, and a sentence for each that would have nothing to show."""
+    if not style.available() and not pictures:
+        return []
+    phase, found = rows[0].phase, []
+    absent = plots.missing(rows, records)
+    for kind, caption in _CAPTIONS.items():
+        head = f"{_TITLES[kind]}, {phase}"
+        if (figure := pictures.get(f"{phase}_{kind}")) is not None:
+            found.append(picture(figure, head, f"{caption} {words.failed(rows)}".strip()))
+        elif kind in absent:
+            found.append(blocks.paragraphs([f"{head}: no figure, for {absent[kind]}."], "note"))
     return found

@@ -30,6 +30,20 @@ def same_layers(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {", ".join(names): group for names, group in found}
 
 
+def missing(rows: Sequence[Row]) -> str:
+    """Why there is nothing to draw; empty where there is something."""
+    return "" if _panels(rows) else "no pruned level keeps a weight"
+
+
+def _panels(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The groups in which some pruned level keeps a weight: zero has no place on a log axis."""
+    return {
+        title: group
+        for title, group in same_layers(rows).items()
+        if any(r.level > 0 and any(r.layer_densities.values()) for r in group)
+    }
+
+
 def _agree(left: Sequence[Row], right: Sequence[Row]) -> bool:
     theirs = {r.level: r.layers for r in right}
     common = [r for r in left if r.level in theirs and r.level > 0]
@@ -41,7 +55,7 @@ def draw(rows: Sequence[Row]) -> "Figure":
     from matplotlib.figure import Figure
     import matplotlib.ticker
 
-    groups = same_layers(rows)
+    groups = _panels(rows)
     columns, depth = min(2, len(groups)), -(-len(groups) // 2)
     width = 8.4 if columns == 1 else 9.6
     figure = Figure(figsize=(width, 0.9 + 2.9 * depth), layout="constrained")
@@ -53,7 +67,6 @@ def draw(rows: Sequence[Row]) -> "Figure":
             kept = [100 * r.layer_densities[name] for r in group]
             (handles[name],) = axes.plot(
                 levels,
-                # Zero has no place on a log axis.
                 [k or float("nan") for k in kept],
                 color=_color(i, len(group[0].layers)),
                 marker="os^vDPX"[i % 7],

@@ -21,7 +21,8 @@ _DODGE = 1.006  # Ratio of density between arms, so that their error bars do not
 def figures(records: Iterable[Record]) -> dict[str, "Figure"]:
     """The figures by name: accuracy, steps, curves and layers of each phase.
 
-    Without matplotlib there are none. `style.svg` and `style.png` turn one into a file.
+    Without matplotlib there are none, and none that would have nothing to show (`missing`).
+    `style.svg` and `style.png` turn one into a file.
     """
     if not style.available():
         return {}
@@ -34,11 +35,34 @@ def figures(records: Iterable[Record]) -> dict[str, "Figure"]:
     with matplotlib.rc_context(style.RC):
         for phase in analysis.phases(rows):
             there = [r for r in rows if r.phase == phase]
-            drawn[f"{phase}_accuracy"] = accuracy(there, names)
-            drawn[f"{phase}_steps"] = steps(there, names)
-            drawn[f"{phase}_curves"] = curves.draw([r for r in records if r.phase == phase])
-            drawn[f"{phase}_layers"] = layers.draw(there)
+            trained = [r for r in records if r.phase == phase]
+            makers: dict[str, Callable[[], Figure]] = {
+                "accuracy": lambda: accuracy(there, names),  # noqa: B023
+                "steps": lambda: steps(there, names),  # noqa: B023
+                "curves": lambda: curves.draw(trained),  # noqa: B023
+                "layers": lambda: layers.draw(there),  # noqa: B023
+            }
+            absent = missing(there, trained)
+            drawn |= {f"{phase}_{k}": make() for k, make in makers.items() if k not in absent}
     return drawn
+
+
+def missing(rows: Sequence[Row], records: Sequence[Record]) -> dict[str, str]:
+    """Why a kind of figure of one phase would have nothing to show, by kind; others are absent.
+
+    Args:
+      rows: the rows of one phase.
+      records: the trainings of that phase.
+    """
+    points = [r for r in rows if r.level > 0 and r.n and r.kept]
+    against = "" if points else "no pruned level keeps a weight and trained"
+    reasons = {
+        "accuracy": against,
+        "steps": against,
+        "curves": curves.missing(records),
+        "layers": layers.missing(rows),
+    }
+    return {kind: why for kind, why in reasons.items() if why}
 
 
 def accuracy(rows: Sequence[Row], names: Sequence[str]) -> "Figure":
@@ -114,10 +138,12 @@ def _against_density(
         line = [r for r in shown if r.arm == arm]
         look: dict[str, Any] = style.look(arm, names)
         dodge = _DODGE ** (i - (len(present) - 1) / 2)
-        means, sds = zip(*map(value, line), strict=True) if line else ((), ())
+        if not line:
+            continue
+        means, sds = zip(*map(value, line), strict=True)
         faint = matplotlib.colors.to_rgba(look["color"], 0.4)
         axes.errorbar(
-            [r.achieved * dodge for r in line],
+            [r.density * dodge for r in line],
             means,
             [0 if math.isnan(sd) else sd for sd in sds],
             label=arm,
@@ -126,13 +152,24 @@ def _against_density(
             capsize=1.5,
             **look,
         )
+        for row, mean in zip(line, means, strict=True):
+            if row.failed:
+                axes.annotate(
+                    f"{row.failed} failed",
+                    (row.density * dodge, mean),
+                    (0, 4 + 7 * i),  # So that those of several arms stay legible.
+                    textcoords="offset points",
+                    color=look["color"],
+                    fontsize=6.5,
+                    ha="center",
+                )
     for row in dense:
         mean, sd = value(row)
         label, color = row.arm + _DENSE, style.look(row.arm, names)["color"]
         axes.axhline(mean, color=color, ls=(0, (2, 1.5)), lw=1.0, label=label, zorder=1)
         if len(dense) == 1 and not math.isnan(sd):  # Several bands would hide each other.
             axes.axhspan(mean - sd, mean + sd, color=color, alpha=0.08, linewidth=0, zorder=0)
-    _density_axis(axes, [r.achieved for r in shown])
+    _density_axis(axes, [r.density for r in shown])
 
 
 def _density_axis(axes: "Axes", densities: Sequence[float]) -> None:

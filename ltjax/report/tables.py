@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 
 from ltjax import analysis
-from ltjax.analysis import Row
+from ltjax.analysis import Row, Verdict
 from ltjax.report import words
 from ltjax.results import Record
 
@@ -18,21 +18,22 @@ class Line:
     Attributes:
       any: one of them, for the level and the counts.
       rows: row by arm; an arm without this level is missing.
-      winners: arms that are winning tickets here.
+      verdicts: of the arms that have a dense network, against it.
     """
 
     any: Row
     rows: Mapping[str, Row]
-    winners: frozenset[str]
+    verdicts: Mapping[str, Verdict]
+
+    def wins(self, arm: str) -> bool:
+        """Whether an arm is a winning ticket here."""
+        return arm in self.verdicts and self.verdicts[arm].wins
 
 
 def lines(rows: Sequence[Row]) -> list[Line]:
     """The rows of one phase by level."""
-    won = {
-        (arm, v.row.level)
-        for arm in analysis.arms(rows)
-        for v in analysis.winning(rows, arm)
-        if v.wins
+    held = {
+        (arm, v.row.level): v for arm in analysis.arms(rows) for v in analysis.winning(rows, arm)
     }
     groups: dict[tuple[int, int, int, int], dict[str, Row]] = {}
     for row in sorted(rows, key=lambda r: r.level):
@@ -42,7 +43,7 @@ def lines(rows: Sequence[Row]) -> list[Line]:
         Line(
             any=next(iter(group.values())),
             rows=group,
-            winners=frozenset(arm for arm in group if (arm, level) in won),
+            verdicts={arm: held[arm, level] for arm in group if (arm, level) in held},
         )
         for (level, *_), group in groups.items()
     ]
@@ -83,7 +84,7 @@ class _Column:
 def _phase(rows: Sequence[Row], width: int) -> str:
     table_lines, names = lines(rows), analysis.arms(rows)
     left = _counts(table_lines)
-    accuracy = [_Column(a, [_accuracy(n, a) for n in table_lines]) for a in names]
+    accuracy = [_Column(a, _marked([_accuracy(n, a) for n in table_lines])) for a in names]
     steps = [_Column(f"{a} steps", [_steps(n, a) for n in table_lines]) for a in names]
     together = [c for pair in zip(accuracy, steps, strict=True) for c in pair]
     if _span([*left, *together]) <= width:
@@ -92,49 +93,97 @@ def _phase(rows: Sequence[Row], width: int) -> str:
         blocks = [*_split(left, accuracy, width), *_split(left, steps, width)]
     text = [_title(rows)]
     text += ["\n".join(_block([*left, *columns])) for columns in blocks]
-    return "\n\n".join(text) + "".join(f"\n{note}" for note in _notes(rows))
+    text[-1] += "".join(f"\n{note}" for note in _notes(rows))
+    return "\n\n".join([*text, *_comparisons(rows, width)])
 
 
 def _title(rows: Sequence[Row]) -> str:
     n = max(r.n + r.failed for r in rows)
-    of = f"mean +-sd of {n} replicates" if n > 1 else "one replicate"
+    of = f"mean +-sd of {n} trainings" if n > 1 else "one training"
     text = (
         f"{rows[0].phase}: test accuracy in % ({of}), steps to the best evaluation;"
         " * marks a winning ticket"
     )
-    return text + f"\n{shared_sizes(rows)}".rstrip()
+    return f"{text}\n{words.judged(rows)}\n{shared_sizes(rows)}".rstrip()
+
+
+def _comparisons(rows: Sequence[Row], width: int) -> list[str]:
+    """The paired verdicts: against the dense networks, and of each start point by control."""
+    dense = {arm: analysis.winning(rows, arm) for arm in analysis.arms(rows)}
+    blocks = _verdicts("Minus the dense network", dense, width)
+    for start, controls in words.opponents(rows).items():
+        held = {control: analysis.versus(rows, start, control) for control in controls}
+        blocks += _verdicts(f"{start} minus the control", held, width)
+    return blocks
+
+
+def _verdicts(title: str, held: Mapping[str, Sequence[Verdict]], width: int) -> list[str]:
+    """Blocks of verdicts, an arm a column; none where no arm has one."""
+    held = {arm: verdicts for arm, verdicts in held.items() if words.has_verdicts(verdicts)}
+    if not held:
+        return []
+    found = {arm: {v.row.level: v for v in verdicts} for arm, verdicts in held.items()}
+    shown = {v.row.level: v.row for verdicts in held.values() for v in verdicts}
+    left = [
+        _Column("level", [str(level) for level in sorted(shown)]),
+        _Column("density %", [words.percent(shown[level].density) for level in sorted(shown)]),
+    ]
+    columns = []
+    for arm, by_level in found.items():
+        cells = [by_level.get(level) for level in sorted(shown)]
+        pairs = [(words.gain(v), f" {words.word(v)}") if v else ("-", "") for v in cells]
+        columns.append(_Column(arm, _marked(pairs)))
+    head = f"{title}, points of accuracy over pairs of replicates (95 % interval):"
+    blocks = ["\n".join(_block([*left, *block])) for block in _split(left, columns, width)]
+    return [f"{head}\n\n{blocks[0]}", *blocks[1:]]
 
 
 def shared_sizes(rows: Sequence[Row]) -> str:
     """Says of how many weights the kept ones are, where that is the same in every row."""
     if (sizes := one_size(rows)) is None:
         return ""
-    prunable, total = map(words.count, sizes)
-    return f"Kept: of {prunable} prunable weights, of {total} parameters in all."
+    prunable, kernels, total = map(words.count, sizes)
+    text = f"Kept: of {prunable} prunable weights, of {total} parameters in all."
+    if not rows[0].dense:
+        return text
+    dense = ", ".join(f"{name} ({words.count(size)})" for name, size in rows[0].dense.items())
+    return f"{text} All kernels: {kernels} weights. Left dense: {dense}."
 
 
-def one_size(rows: Sequence[Row]) -> tuple[int, int] | None:
-    """Prunable weights and all parameters, where they are the same in every row."""
-    sizes = {(r.prunable, r.total) for r in rows}
+def one_size(rows: Sequence[Row]) -> tuple[int, int, int] | None:
+    """Prunable weights, those of all kernels, and all parameters, where every row has the same."""
+    sizes = {(r.prunable, r.kernels, r.total) for r in rows}
     return next(iter(sizes)) if len(sizes) == 1 else None
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
-    return [
-        f"{r.arm}, level {r.level}: {r.failed} of {r.n + r.failed} replicates failed and left out"
+    failed = [
+        f"{r.arm}, level {r.level}: {r.failed} of {r.n + r.failed} trainings failed: a loss; "
+        "the means are of the others"
         for r in rows
         if r.failed
     ]
+    cut = [
+        f"! {r.arm}, level {r.level}: no weight is kept in {', '.join(r.cut)}"
+        for r in rows
+        if r.cut
+    ]
+    return failed + cut
 
 
 def _counts(table_lines: Sequence[Line]) -> list[_Column]:
     rows = [n.any for n in table_lines]
     columns = [
         _Column("level", [str(r.level) for r in rows]),
-        _Column("nominal density %", [words.percent(r.density) for r in rows]),
-        _Column("achieved density %", [words.percent(r.achieved) for r in rows]),
-        _Column("kept", [words.count(r.kept) for r in rows]),
+        _Column("nominal density %", [words.percent(r.nominal) for r in rows]),
+        _Column("density %", [words.percent(r.density) for r in rows]),
     ]
+    if any(r.dense for r in rows):
+        columns += [
+            _Column("of all kernels %", [words.percent(r.density_of(r.kernels)) for r in rows]),
+            _Column("of all parameters %", [words.percent(r.density_of(r.total)) for r in rows]),
+        ]
+    columns.append(_Column("kept", [words.count(r.kept) for r in rows]))
     if one_size(rows) is None:
         columns += [
             _Column("of prunable", [words.count(r.prunable) for r in rows]),
@@ -143,14 +192,21 @@ def _counts(table_lines: Sequence[Line]) -> list[_Column]:
     return columns
 
 
-def _accuracy(line: Line, arm: str) -> str:
+def _accuracy(line: Line, arm: str) -> tuple[str, str]:
+    """Mean and deviation; star, layers that keep nothing, failures."""
     if arm not in line.rows:
-        return "- "
+        return "-", ""
     row = line.rows[arm]
-    if not row.n:
-        return "failed "
-    text = words.mean_sd(row.accuracy, row.accuracy_sd, sign="+-")
-    return text + ("*" if arm in line.winners else " ")
+    marks = ("*" if line.wins(arm) else " ") + ("!" if row.cut else "")
+    if row.failed:
+        marks += f" ({row.failed} failed)"
+    return words.mean_sd(row.accuracy, row.accuracy_sd, sign="+-"), marks
+
+
+def _marked(cells: Sequence[tuple[str, str]]) -> list[str]:
+    """Numbers flush right, what follows them flush left."""
+    room = max(len(mark) for _, mark in cells)
+    return [text + mark.ljust(room) for text, mark in cells]
 
 
 def _steps(line: Line, arm: str) -> str:

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 import math
 
 from ltjax import analysis
-from ltjax.analysis import Row
+from ltjax.analysis import Row, Verdict
+
+_JUDGES = {
+    "validation": "The best evaluation was chosen on the validation set.",
+    "test": "The best evaluation was chosen on the test set itself, which flatters accuracies.",
+    "last": "Nothing chose a best evaluation: it is the last one.",
+}
 
 
 def percent(fraction: float) -> str:
@@ -24,6 +30,45 @@ def count(number: float) -> str:
 def mean_sd(mean: float, sd: float, *, sign: str) -> str:
     """Mean and standard deviation of fractions, in percent; no deviation where it is NaN."""
     return percent(mean) if math.isnan(sd) else f"{percent(mean)} {sign}{100 * sd:.2f}"
+
+
+def judged(rows: Sequence[Row]) -> str:
+    """Says what chose the best evaluations."""
+    return " ".join(_JUDGES[name] for name in sorted({n for r in rows for n in r.judged_on}))
+
+
+def failed(rows: Sequence[Row]) -> str:
+    """Says how many trainings failed; empty where none did."""
+    lost, every = (sum(n) for n in zip(*((r.failed, r.failed + r.n) for r in rows), strict=True))
+    return f"{lost} of {every} trainings failed and are in no line." if lost else ""
+
+
+def gain(verdict: Verdict) -> str:
+    """The mean gain over the pairs in points, with its interval where there is one."""
+    if verdict.gain is None:
+        return "-"
+    value, low, high = (100 * x for x in verdict.gain[:3])
+    return f"{value:+.2f}" if math.isnan(low) else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def word(verdict: Verdict) -> str:
+    """The paired verdict, with the pairs that a failure decided."""
+    said = verdict.word or f"{'one' if verdict.pairs else 'no'} pair"
+    failed = {"failed": verdict.lost, "failed in both": verdict.tied, "failed there": verdict.won}
+    return ", ".join([said, *(f"{n} {where}" for where, n in failed.items() if n)])
+
+
+def has_verdicts(verdicts: Sequence[Verdict]) -> bool:
+    """Whether some verdict says more than that replicates are wanting."""
+    return any(v.word for v in verdicts)
+
+
+def opponents(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """By start point, the controls that it is held against: the arms with fresh or moved parts."""
+    names = analysis.arms(rows)
+    starts = [n for n in names if n in analysis.START_POINTS and n != "redrawn"]
+    controls = [n for n in names if n not in starts]
+    return {start: controls for start in starts if controls}
 
 
 def summary(rows: Sequence[Row]) -> list[str]:
@@ -48,10 +93,22 @@ def _found(rows: Sequence[Row], arm: str) -> str:
         return "nothing to judge, for want of a trained dense network or a pruned level"
     wins = [v for v in verdicts if v.wins]
     levels = f"{len(wins)} of {len(verdicts)} pruned level{'s'[: len(verdicts) > 1]}"
-    if not wins:
-        return f"no winning ticket ({levels})"
-    last = min(wins, key=lambda v: v.row.achieved).row
-    return (
-        f"winning ticket down to density {percent(last.achieved)} % "
-        f"(level {last.level}: {count(last.kept)} of {count(last.prunable)} weights; {levels})"
-    )
+    found = "no winning ticket"
+    if wins:
+        last = min(wins, key=lambda v: v.row.density).row
+        found = f"winning ticket down to density {percent(last.density)} %"
+        levels = (
+            f"level {last.level}: {count(last.kept)} of {count(last.prunable)} weights; {levels}"
+        )
+    return f"{found} ({levels}){_paired(verdicts)}"
+
+
+def _paired(verdicts: Sequence[Verdict]) -> str:
+    """How many levels have which verdict, and how many lost a replicate."""
+    if not has_verdicts(verdicts):
+        return "; paired verdicts need two replicates that trained"
+    said = [v.word for v in verdicts]
+    numbers = ", ".join(f"{w} at {said.count(w)}" for w in ("wins", "matches", "loses"))
+    failed = sum(v.row.failed > 0 for v in verdicts)
+    lost = f"; {failed} with failed replicates" if failed else ""
+    return f"; by the paired 95 % interval it {numbers}{lost}"

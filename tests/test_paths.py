@@ -1,0 +1,46 @@
+import pathlib
+
+import pytest
+
+from ltjax import paths
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("~", "HOME"),
+        ("~/a/b", "HOME/a/b"),
+        (pathlib.Path("~/a"), "HOME/a"),
+        ("a/~/b", "a/~/b"),
+        ("a~", "a~"),
+        (b"a/b", "a/b"),
+        ("/a:b/c", "/a:b/c"),
+        ("a:b", "a:b"),
+        ("x/gs:/b", "x/gs:/b"),
+    ],
+)
+def test_a_path_is_local_and_its_tilde_is_the_home(given, meant, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert paths.local(given) == pathlib.Path(meant.replace("HOME", "/home/me"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("gs://bucket/x", "out 'gs://bucket/x' is not local.*copy from or to gs://"),
+        (pathlib.Path("gs://bucket/x"), "out 'gs:/bucket/x' is not local"),
+        ("s3://b/x", "not local"),
+        ("hf://user/x", "not local"),
+        ("https://a.b/x", "not local"),
+        ("file:///home/me/x", "not local"),
+        ("", "out must name a file or directory"),
+        ("a\0b", "out must name a file or directory"),
+        (None, "out must be a path; got None"),
+        (3, "out must be a path; got 3"),
+        ("~nobody-of-this-name/x", "names the home directory of nobody"),
+    ],
+)
+def test_other_paths_are_refused_in_one_line(given, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        paths.local(given, what="out")
+    assert "\n" not in str(caught.value)
