@@ -16,8 +16,6 @@ import optax
 from ltjax import keys, trees
 from ltjax.types import Key, Mask, Params, Tree
 
-Optimizer = optax.GradientTransformation | optax.MultiSteps
-
 
 def dense(params: Params) -> Mask:
     """The mask that keeps everything."""
@@ -34,7 +32,9 @@ def apply(params: Params, mask: Mask) -> Params:
     return jax.tree.map(lambda p, m: jnp.where(m, p, jnp.zeros_like(p)), params, mask)
 
 
-def sparse(optimizer: Optimizer, mask: Mask) -> optax.GradientTransformationExtraArgs:
+def sparse(
+    optimizer: optax.GradientTransformation | optax.MultiSteps, mask: Mask
+) -> optax.GradientTransformationExtraArgs:
     """An optimizer that trains a masked network as the network without its pruned weights.
 
         optimizer = masks.sparse(optax.adamw(1e-3), mask)

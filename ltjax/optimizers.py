@@ -15,6 +15,7 @@ import optax
 from ltjax import trees
 from ltjax.types import Params, Tree
 
+Optimizer = optax.GradientTransformation | optax.MultiSteps
 Schedule = Callable[[jax.Array], jax.typing.ArrayLike]
 
 OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
@@ -143,7 +144,7 @@ def at_step(state: Tree, step: jax.Array | int) -> Tree:
     return _map_counts(moved, state)
 
 
-def check_schedules(optimizer: optax.GradientTransformation, params: Params) -> None:
+def check_schedules(optimizer: Optimizer, params: Params) -> None:
     """Refuses an optimizer whose schedules `at_step` could not set.
 
     Args:

@@ -16,7 +16,7 @@ import optax
 
 from ltjax import keys, masks, optimizers, trees
 from ltjax.data import order
-from ltjax.optimizers import Schedule
+from ltjax.optimizers import Optimizer, Schedule
 from ltjax.scores import Probe
 from ltjax.types import Images, Key, Labels, Mask, Params, Pixels, Scalar, Tree, Variables
 
@@ -92,7 +92,7 @@ class Recipe:
     """
 
     apply: Callable[..., tuple[jax.Array, Tree]]
-    optimizer: optax.GradientTransformation
+    optimizer: Optimizer
     schedule: Schedule | None = None
     batch_size: int
     steps: int

@@ -138,6 +138,17 @@ def test_a_masked_network_trains_as_the_network_without_its_pruned_weights(optim
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=2e-7)  # Most are equal to the bit.
 
 
+def test_values_at_pruned_places_do_not_count_where_init_could_not_look():
+    params = small_params()
+    mask = random_mask(params)
+    optimizer = masks.sparse(optax.lamb(0.01, weight_decay=0.1), mask)
+    state, grads = jax.jit(optimizer.init)(params), gradients(params, 0.0)
+    ours, right = (
+        optimizer.update(grads, state, p)[0] for p in (params, masks.apply(params, mask))
+    )
+    assert_trees_equal(ours, right)
+
+
 @pytest.mark.parametrize("optimizer", EXCEPTIONS.values(), ids=EXCEPTIONS)
 def test_means_over_leaves_and_their_shapes_are_the_exceptions(optimizer):
     masked, alone = both_ways(optimizer)
