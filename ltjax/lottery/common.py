@@ -49,7 +49,7 @@ class Found(NamedTuple):
 
     Trees have a leading axis of replicates. `nominal` is the density asked. `without` names the
     start points that are not known; their records are left out. `split` says which examples are
-    held out (see `held_out`), or None where that is not known. `failed_step` is int [replicates]: the
+    held out (see `held_out`), or None where not known. `failed_step` is int [replicates]: the
     step at which the loss of this level, or of one that it comes from, was not finite, else -1;
     None is all -1. Nothing of a failed replicate is trained, ranked or given out: its values are
     those of theta_0 and its masks are placeholders.
