@@ -111,6 +111,8 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
       ValueError: where `run` is no directory of a finished search.
     """
     directory = RunDir.at(run)
+    for fault in directory.lost() if directory.finished else ():
+        raise ValueError(f"{fault}; run its command again")
     if not directory.finished or not directory.piece_done(piece_of(0)):
         raise ValueError(f"{run} {_what_it_is(directory)}")
     found: list[Found] = []
@@ -150,8 +152,8 @@ def _what_it_is(run: RunDir) -> str:
     """What a run is that is no finished search, and what to give instead."""
     asked = run.settings()
     if "target" in asked:  # A transfer.
-        moved = asked.get("ticket") or f"{run.path.parent / 'find-...'}, by its name"
-        return f"is a transfer, which holds no tickets; give the search that it moved: {moved}"
+        moved = asked.get("ticket") or f"the search {run.path.parent / 'find-...'}"
+        return f"is a transfer, which holds no tickets; give what it moved: {moved}"
     if run.finished:
         return "is a finished run but no search; give the directory of a run of find_ticket"
     return "is no finished search; finish it with the command that began it"

@@ -37,8 +37,8 @@ def levels(results: Results, named: Mapping[str, Series]) -> list[Table]:
                     heads=heads,
                     body=body,
                     note="Convergence and accuracy there, mean over the trials that converged. "
-                    "Intervals: paired bootstrap over trials, 95 %, percentile; one trial has "
-                    "none. Near chance: calm at less than twice what guessing reaches.",
+                    "Intervals: 95 %, paired by trial, Student's t (of a ratio on its logarithm); "
+                    "one has none. Near chance: calm at less than twice what guessing reaches.",
                 )
             )
     return made
@@ -48,7 +48,7 @@ def _level(here: Point, dense: Point) -> list[str]:
     count = f"{len(here.converged)} of {len(here.trials)}"
     if here.near_chance:
         count += f" ({here.near_chance} near chance)"
-    line = [f"{100 * here.density:.3g}", f"{here.kept:,}", count]
+    line = [f"{100 * here.nominal:.3g}", f"{here.kept:,}", count]
     if not here.converged:
         return [*line, "-", "-", "-", "-"]
     steps = [lines.step_of(t) for t in here.converged]

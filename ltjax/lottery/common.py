@@ -49,8 +49,8 @@ class Found(NamedTuple):
 
     Trees have a leading axis of replicates. `nominal` is the density asked. `without` names the
     start points that are not known; their records are left out. `split` says which examples are
-    held out (see `held_out`), or None where not known. `failed_step` is int [replicates]: the
-    step at which the loss of this level, or of one that it comes from, was not finite, else -1;
+    held out (see `held_out`), or None where that is not known. `failed_step` is int [replicates]:
+    the step at which the loss of this level, or of one that it comes from, was not finite, else -1;
     None is all -1. Nothing of a failed replicate is trained, ranked or given out: its values are
     those of theta_0 and its masks are placeholders.
     """
@@ -110,13 +110,13 @@ def found(ticket: Ticket) -> Found:
     """A single ticket as a level of one replicate, to be handed to `transfer`.
 
     Raises:
-      ValueError: where it is no ticket (see `tickets.check`), or its metadata hold something else
-        than what `Found.ticket` wrote.
+      ValueError: where it is no ticket (see `tickets.check`), or its metadata hold a split that is
+        none.
     """
     tickets.check(ticket)
+    split = ticket.meta.get("split")
     known = tickets.known(ticket)
     starts = {n: getattr(ticket, n if n in known else known[0]) for n in tickets.THETAS}
-    split = ticket.meta.get("split")
     wrap = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)  # noqa: E731
     return Found(
         level=int(ticket.meta.get("level", 1)),
@@ -124,9 +124,9 @@ def found(ticket: Ticket) -> Found:
         mask=wrap(ticket.mask),
         prunable=ticket.prunable,
         records=[],
+        split=None if split is None else held_out.from_text(split)[None],
         without=tuple(n for n in tickets.THETAS if n not in known),
         **{name: wrap(start) for name, start in starts.items()},
-        split=None if split is None else held_out.from_text(split)[None],
     )
 
 

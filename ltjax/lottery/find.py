@@ -10,7 +10,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, population, pruning, tickets, trees
+from ltjax import masks, optimizers, population, pruning, tickets, train, trees
 from ltjax.data import Dataset, Parts
 from ltjax.lottery.common import (
     Found,
@@ -107,6 +107,8 @@ def find(
         recipe = dataclasses.replace(recipe, snapshot=0 if rewind == "end" else rewind)
     _check_search(recipe, score, score_at, replicates, rewind)
     check_plan(plan, shapes)
+    if rewind not in (0, "end") or not {"schedule", "optimizer"} <= set(reset):
+        optimizers.check_schedules(recipe.optimizer, train.moving(shapes, recipe))
     score_batch = score_batch or recipe.batch_size
     rows = dataset.examples - validation
     if not 0 < score_batch <= rows:
@@ -297,10 +299,8 @@ class _Work:
         rated = level.trained.variables if ended else level.start.variables
         members = self.members(level.start._replace(variables=rated), level.mask)
         keys = keys_for(self.key, "score", self.replicates, number)
-        failed = level.trained.failed_step >= 0
         prune = pruner(self.score, self.recipe, self.score_batch, self.plan.groups)
-        counts = self.plan.counts[number]
-        return jax.device_get(prune(members, self.data, keys, counts, failed))
+        return jax.device_get(prune(members, self.data, keys, self.plan.counts[number]))
 
 
 @functools.lru_cache(maxsize=4)

@@ -74,13 +74,8 @@ def draw(dataset: Dataset | Parts, split: np.ndarray, *, size: int) -> Drawn:
 
 def fingerprints(images: np.ndarray) -> np.ndarray:
     """64 bits of each image, uint64 [n]; the copies of one image are numbered and so differ."""
-    raw = np.array(
-        [
-            int.from_bytes(hashlib.blake2b(np.ascontiguousarray(i), digest_size=8).digest(), "big")
-            for i in images
-        ],
-        np.uint64,
-    )
+    hashes = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
+    raw = np.array([int.from_bytes(digest, "big") for digest in hashes], np.uint64)
     order = np.argsort(raw, kind="stable")
     first = np.searchsorted(raw[order], raw[order])
     copy = np.empty_like(order)

@@ -118,7 +118,7 @@ def transfer(
         start = arms_.values_of(name, base=base)
         if all(start in level.without for level in levels):
             raise ValueError(
-                f"arm {name!r} begins with {start}, which these tickets do not know; leave it out"
+                f"arm {name!r} begins with {start}, which these tickets do not hold; leave it out"
             )
     if repeats < 1:
         raise ValueError(f"repeats is how often a control is drawn, at least 1; got {repeats}")
@@ -185,10 +185,13 @@ class _Work:
     ) -> tuple[frozenset[str], Share]:
         """The new head of a level and what its replicates see, or a ValueError."""
         shapes, arms = self.network.shapes(), dict(self.drawn)
-        for replicate in range(population.size(level.mask)):
-            ticket = level._replace(failed_step=None).ticket(replicate)
+        ticket, *others = [
+            level._replace(failed_step=None).ticket(replicate)
+            for replicate in range(population.size(level.mask))
+        ]
+        for each in (ticket, *others):
             for name in arms:
-                arms_.check_values(name, ticket, base=self.base)
+                arms_.check_values(name, each, base=self.base)
         head = arms_.new_head(ticket, shapes, head=self.network.head, always=new_head)
         arms_.check_fits(ticket, shapes, new_head=head)
         split = level.split

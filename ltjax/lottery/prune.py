@@ -19,9 +19,7 @@ def pruner(
 ) -> Callable[..., Mask]:
     """Pruning of a population by a score, compiled once for all levels.
 
-    It is (members, data, keys, counts, failed) -> masks. `failed` tells by replicate
-    which trainings failed (none by default): their scores may be anything, as those of weights
-    that are not finite may.
+    It is (members, data, keys, counts) -> masks.
 
     Raises:
       ValueError: by what is returned, where a score of a live weight is not finite.
@@ -41,18 +39,9 @@ def pruner(
         )
     )
 
-    def prune(
-        members: Member,
-        data: Data,
-        keys: Key,
-        counts: Sequence[int],
-        failed: Sequence[bool] | None = None,
-    ) -> Mask:
-        mask, found = run(members, data, keys, jnp.asarray(counts, jnp.int32))
-        wrong = np.array(found)
-        if failed is not None:
-            wrong &= ~np.asarray(failed, bool)[:, None]
-        for replicate, i in np.argwhere(wrong)[:1]:
+    def prune(members: Member, data: Data, keys: Key, counts: Sequence[int]) -> Mask:
+        mask, wrong = run(members, data, keys, jnp.asarray(counts, jnp.int32))
+        for replicate, i in np.argwhere(np.asarray(wrong))[:1]:
             raise ValueError(
                 f"score {score!r} is not finite in {names[i]} (replicate {replicate}), so it ranks "
                 "nothing there; choose another score, or weights for which it is"

@@ -357,16 +357,18 @@ def _check_statistics(trained: _Traced, variables: Variables, name: str) -> None
 def _watch(idle: set[str]) -> Callable[..., Any]:
     """Notes the dropouts (and attentions with one) that draw nothing when they are called."""
 
+    def drawn(module: Any) -> int:  # By itself: layers within it have counters of their own.
+        return sum(n for n in module.scope.rng_counters.values() if isinstance(n, int))
+
     def watch(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         module: Any = context.module
         rate = getattr(module, "rate" if isinstance(module, nn.Dropout) else "dropout_rate", 0)
         given = kwargs.get("rng") is not None or kwargs.get("dropout_rng") is not None
         if context.method_name != "__call__" or given or not _acts(module, rate):
             return call(*args, **kwargs)
-        counters = module.scope.rng_counters  # Of this layer and what lies in it.
-        before = repr(counters)
+        before = drawn(module)
         result = call(*args, **kwargs)
-        if repr(counters) == before:
+        if drawn(module) == before:
             idle.add("/".join(module.path))
         return result
 
