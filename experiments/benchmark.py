@@ -23,7 +23,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import pathlib
 import platform
 import statistics
 import subprocess
@@ -32,25 +31,41 @@ from typing import Any
 
 from experiments import benchmark_work
 from experiments.benchmark_work import WORKS, Work
-from ltjax import config, results, trees
+from ltjax import config, paths, results
 from ltjax.config import setting
 
 _JUDGED = 15_000  # Test and validation images of one evaluation.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Benchmark:
+class Benchmark(config.Settings):
     """What is measured, and for how long."""
 
     models: tuple[str, ...] = setting(
         ("lenet-300-100", "conv2", "conv2-same", "lrn2", "resnet20"),
         "Rows to measure: lenet-300-100, conv2 (VALID convolutions), conv2-same, lrn2, resnet20.",
+        choices=WORKS,
     )
-    rounds: int = setting(5, "Turns of each contestant.")
-    seconds: float = setting(2.0, "Length of a turn, at least one leg.", unit="seconds")
-    members: int = setting(0, "Size of the population; 0: 16 for lenet-300-100, 4 for the others.")
+    rounds: int = setting(5, "Turns of each contestant.", within="[1, 10000]")
+    seconds: float = setting(
+        2.0, "Length of a turn, at least one leg.", unit="seconds", within="(0, 86400]"
+    )
+    members: int = setting(
+        0,
+        "Size of the population; 0: 16 for lenet-300-100, 4 for the others.",
+        within="[0, 10000]",
+    )
     steps: int = setting(0, "Steps of a leg, at least 3; 0: 500 for lenet-300-100, 6 to 10 else.")
-    out: str = setting("", "JSON file for all measurements; empty for none.")
+    out: str = setting("", "JSON file for all measurements; empty for none.", check=config.path)
+    dry_run: bool = setting(False, "Print what would be measured and stop.")
+
+    def __post_init__(self) -> None:
+        """Refuses what could not be measured."""
+        super().__post_init__()
+        if not self.models:
+            raise ValueError(f"models names at least one row: {', '.join(WORKS)}")
+        if self.steps in (1, 2):
+            raise ValueError(f"steps is 0 or at least 3; got {self.steps}")
 
 
 class Contestant:
@@ -67,7 +82,13 @@ class Contestant:
         self.name = name
         command = [sys.executable, "-m", module, argument]
         self._children = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for the parent, who ends them.
+            )
             for _ in range(processes)
         ]
         self.ready: dict[str, Any] = {}
@@ -232,19 +253,10 @@ def check(settings: Benchmark) -> list[Work]:
     """The works of the settings.
 
     Raises:
-      ValueError: where there is no such row, or a number is too small to measure anything.
+      ValueError: where there is no directory for the file.
     """
-    if not settings.models:
-        raise ValueError(f"models names at least one row: {', '.join(WORKS)}")
-    chosen = [trees.lookup(WORKS, name, "row of the benchmark") for name in settings.models]
-    if settings.rounds < 1 or not settings.seconds > 0 or settings.members < 0:
-        raise ValueError(
-            "rounds is at least 1, seconds above 0 and members 0 or more; got "
-            f"{settings.rounds}, {settings.seconds}, {settings.members}"
-        )
-    if settings.steps != 0 and settings.steps < 3:
-        raise ValueError(f"steps is 0 or at least 3; got {settings.steps}")
-    if settings.out and not pathlib.Path(settings.out).resolve().parent.is_dir():
+    chosen = [WORKS[name] for name in settings.models]
+    if settings.out and not paths.local(settings.out, "out").resolve().parent.is_dir():
         raise ValueError(f"out lies in no directory: {settings.out}; make it first")
     sizes = {"members": settings.members, "steps": settings.steps}
     changed = {name: value for name, value in sizes.items() if value}
@@ -274,16 +286,20 @@ def run(settings: Benchmark) -> list[dict[str, Any]]:
         print("PyTorch is not installed; for the comparison: pip install 'ltjax[bench]'")
     if settings.out:
         told = {"settings": config.as_dict(settings), "machine": where, "rows": found}
-        results.write_whole(pathlib.Path(settings.out), json.dumps(told, indent=1) + "\n")
+        results.write_whole(paths.local(settings.out, "out"), json.dumps(told, indent=1) + "\n")
     return found
 
 
 def main(settings: Benchmark) -> int:
     """Runs, and returns the exit code."""
+    if settings.dry_run:
+        for name, work in zip(settings.models, check(settings), strict=True):
+            print(f"{name}: {settings.rounds} rounds of {settings.seconds:g} s; {work}")
+        return 0
     _ = run(settings)
     return 0
 
 
 if __name__ == "__main__":
     _SETTINGS = config.define_flags(Benchmark)
-    config.run(lambda: main(_SETTINGS()))
+    config.run(lambda: main(_SETTINGS()), again="the same command starts anew")

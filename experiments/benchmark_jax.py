@@ -67,12 +67,13 @@ def members(work: Work, net: Network) -> Member:
         mask = rng.random(leaf.shape) < work.density
         return jnp.asarray(mask | (leaf.ndim == 2))  # Biases and normalization, with members.
 
-    init_keys, order_keys = jax.random.split(jax.random.key(0), (2, work.members))
-    start = jax.vmap(net.init)(init_keys)
+    key = jax.random.key(0)
+    start = jax.vmap(net.init)(common.keys_for(key, "init", work.members))
     rows = jnp.tile(jnp.arange(work.images), (work.members, 1))
     offsets = jnp.zeros(work.members, jnp.int32)
     mask = jax.tree.map(live, start.params)
-    return Member(order_keys, start, mask, rows, rows[:, :0], offsets)
+    order = common.keys_for(key, "order", work.members)
+    return Member(order, start, mask, rows, rows[:, :0], offsets)
 
 
 def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, float]]]:

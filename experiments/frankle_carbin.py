@@ -18,4 +18,4 @@ from ltjax import config
 
 if __name__ == "__main__":
     _SETTINGS = config.define_flags(FrankleCarbin, presets=PRESETS)
-    config.run(lambda: driver.main(PAPER, _SETTINGS()))
+    config.run(lambda: driver.main(PAPER, _SETTINGS(), _SETTINGS.given))

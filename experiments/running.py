@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from experiments import memory
 from experiments.settings import FindTicket
 from ltjax import analysis, config, pruning, report, results, rundir
 from ltjax.data import Dataset
@@ -15,12 +16,15 @@ from ltjax.progress import Progress
 from ltjax.rundir import RunDir
 from ltjax.train import Recipe
 
+_VERSION = 2
+"""Of the meaning of the settings; raised where the same ones give other results."""
+
 
 def run_dir(settings: FindTicket, *, prefix: str, exclude: Sequence[str] = ()) -> RunDir:
     """The directory of a run; touches no disk."""
     return RunDir(
         settings.out,
-        config.run_id(settings, prefix=prefix, exclude=exclude),
+        config.run_id(settings, prefix=prefix, version=_VERSION, exclude=exclude),
         config.as_dict(settings, identity_only=True),
         rundir.provenance(settings.seed),
     )
@@ -30,20 +34,12 @@ def describe_training(
     net: Network, source: Dataset, how: Recipe, *, members: int, trainings: int
 ) -> str:
     """Lines of a plan: the network, its parameters, the trainings, steps and memory."""
-    shapes = net.shapes()
-    leaves = jax.tree.leaves(shapes)
-    floats = sum(leaf.size for leaf in leaves)
-    state = jax.eval_shape(how.optimizer.init, shapes.params)
-    state_size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    copies = 2 + (how.snapshot is not None) + (how.keep == "best")
-    member = 4 * floats * copies + floats + state_size
-    images = sum(split.images.nbytes for split in (source.train, source.test))
     spread = min(len(jax.devices()), members)
-    total = members * member + spread * images
+    total = memory.of_training(net, source, how, members=members)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(net.shapes().params))
     return "\n".join(
         [
-            f"  {net.name} on {source.name} {list(source.shape)}: "
-            f"{sum(leaf.size for leaf in jax.tree.leaves(shapes.params)):,} parameters",
+            f"  {net.name} on {source.name} {list(source.shape)}: {parameters:,} parameters",
             f"  {len(source.train.labels):,} training and {len(source.test.labels):,} test "
             f"examples, {source.classes} classes (of {list(source.label_map)})",
             f"  {trainings:,} trainings of {how.steps:,} steps of {how.batch_size} examples, "
@@ -57,10 +53,12 @@ def describe_plan(plan: pruning.Plan) -> str:
     """Lines of a plan: what each level keeps."""
     size = plan.kept(0)
     rows = [
-        f"  level {i:2d}  density {d:7.4f}  kept {plan.kept(i):>10,} of {size:,} "
-        f"({plan.kept(i) / size:.4f})"
-        for i, d in enumerate(plan.densities)
+        f"  level {i:2d}  nominal {d:7.4f}  kept {plan.kept(i):>10,} of {size:,} prunable  "
+        f"density {plan.density(i):.4f} (of all kernels {plan.density(i, of='kernels'):.4f}, "
+        f"of all parameters {plan.density(i, of='total'):.4f})"
+        for i, d in enumerate(plan.nominal)
     ]
+    rows += [f"  left dense: {name} ({count:,} weights)" for name, count in plan.dense.items()]
     empty = [
         f"  warning: level {i} keeps nothing of {', '.join(group)}"
         for i, counts in enumerate(plan.counts)
@@ -104,7 +102,15 @@ def finish(
         drawn=drawn,
     )
     results.write_whole(run.report, page)
-    run.finish()
+    run.finish(pieces)
+
+
+def is_whole(run: RunDir) -> bool:
+    """Whether a run is finished and still has what it wrote; on standard error what it lacks."""
+    faults = run.faults() if run.finished else []
+    for fault in faults:
+        print(f"note: {fault}; what is missing is computed again", file=sys.stderr)
+    return run.finished and not faults
 
 
 def answer(run: RunDir) -> int:

@@ -1,13 +1,18 @@
 """One search with its run directory: planned, run, resumed or read."""
 
+import sys
+
 import jax
 
-from experiments import running
+from experiments import memory, running
 from experiments import settings as settings_
 from experiments.settings import FindTicket
 from ltjax import config, lottery, storage
+from ltjax.data import Dataset
 from ltjax.lottery import Found
+from ltjax.models import Network
 from ltjax.rundir import RunDir
+from ltjax.train import Recipe
 
 
 def open_run(settings: FindTicket) -> RunDir:
@@ -20,6 +25,7 @@ def print_plan(settings: FindTicket) -> int:
     source = settings_.dataset(settings)
     net = settings_.network(settings, source)
     how = settings_.recipe(settings, net, source)
+    check_memory(settings, net, source, how)
     plan = settings_.plan(settings, net)
     count = settings.replicates
     trainings = count * (plan.levels + 1)
@@ -29,6 +35,17 @@ def print_plan(settings: FindTicket) -> int:
     return plan.levels + 1
 
 
+def check_memory(settings: FindTicket, net: Network, source: Dataset, how: Recipe) -> None:
+    """Refuses a population that cannot fit.
+
+    Raises:
+      ValueError: with the numbers.
+    """
+    count = settings.replicates
+    needed = memory.of_training(net, source, how, members=count)
+    memory.check(needed, f"{count} networks {net.name} side by side")
+
+
 def run(settings: FindTicket) -> list[Found]:
     """Runs or resumes a search, or reads a finished one.
 
@@ -36,11 +53,15 @@ def run(settings: FindTicket) -> list[Found]:
       ValueError: settings that do not fit each other; nothing is computed or written then.
     """
     directory = open_run(settings)
-    if directory.finished:
-        return storage.levels(directory.path)
+    if running.is_whole(directory):
+        try:
+            return storage.levels(directory.path)
+        except ValueError as error:  # A damaged ticket, which only its reading finds.
+            print(f"note: {error}; what is missing is computed again", file=sys.stderr)
     source = settings_.dataset(settings)
     net = settings_.network(settings, source)
     how = settings_.recipe(settings, net, source)
+    check_memory(settings, net, source, how)
     plan = settings_.plan(settings, net)
     progress, keeper = running.keeper(
         directory, settings, label=f"find on {source.name}", steps=how.steps, pieces=plan.levels + 1

@@ -18,16 +18,19 @@ the report. By default: the embedded digits, classes 0-4 to classes 5-9, under t
 cores.
 """
 
+from collections.abc import Collection
 import dataclasses
+from typing import Any
 
 import jax
 
-from experiments import running, search
+from experiments import memory, running, search
 from experiments import settings as settings_
 from experiments.settings import PRESETS as FIND_PRESETS
 from experiments.settings import FindTicket
 from ltjax import arms as arms_
-from ltjax import config, data, lottery, storage, trees
+from ltjax import config, lottery, storage, trees
+from ltjax import data as data_
 from ltjax.arms import CONTROLS, STARTS
 from ltjax.config import setting
 from ltjax.data import Dataset
@@ -40,37 +43,75 @@ from ltjax.train import Recipe
 HEADS = ("auto", "fresh", "keep")
 
 
+def _width(text: str) -> None:
+    if config.whole(text) < 1:
+        raise ValueError(f"widths of layers are at least 1, as 100; got {text!r}")
+    settings_.model_size(text)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransferTicket(FindTicket):
     """A search, and the moving of what it finds."""
 
-    classes: str = setting("0-4", "Classes of the source, as 0-4 or 0,2,7; empty for all.")
-    rewind: str = setting("2ep", "Rewind to: 0, a duration as 500it or 1ep, or end.")
+    classes: str = setting(
+        "0-4",
+        "Classes of the source, as 0-4 or 0,2,7; empty for all.",
+        check=settings_.check_classes,
+    )
+    rewind: str = setting(
+        "2ep",
+        "Rewind to: 0, a duration as 500it or 1ep, or end.",
+        check=settings_.check_rewind,
+    )
     target: str = setting("digits", "Data set to move to.")
-    target_classes: str = setting("5-9", "Classes of the target; empty for all.")
-    target_half: str = setting("", "a or b: one of two stratified halves of the target.")
+    target_classes: str = setting(
+        "5-9", "Classes of the target; empty for all.", check=settings_.check_classes
+    )
+    target_half: str = setting(
+        "", "a or b: one of two stratified halves of the target.", choices=("a", "b")
+    )
     on_target: tuple[str, ...] = setting(
         (),
         "Settings that differ on the target, as length=20ep,learning_rate=0.01 (those of data, "
         "training and evaluation; + for , in lists).",
     )
-    starts: tuple[str, ...] = setting(STARTS, "Start points: theta_0, theta_k, theta_S.")
+    starts: tuple[str, ...] = setting(
+        STARTS, "Start points: theta_0, theta_k, theta_S.", choices=STARTS
+    )
     controls: tuple[str, ...] = setting(
-        tuple(name for name, control in CONTROLS.items() if not control.hidden),
+        ("redrawn", "shuffled_pairs", "shuffled_mask", "shuffled_globally"),
         f"Controls, of {', '.join(CONTROLS)}; empty for none.",
+        choices=CONTROLS,
     )
-    control_start: str = setting("theta_0", "Start point whose values the controls keep.")
+    control_start: str = setting(
+        "theta_0", "Start point whose values the controls keep.", choices=STARTS
+    )
     head: str = setting(
-        "auto", "Output layer on the target: fresh, keep, or auto (fresh where classes differ)."
+        "auto",
+        "Output layer on the target: fresh, keep, or auto (fresh where classes differ).",
+        choices=HEADS,
     )
-    head_hidden: tuple[str, ...] = setting((), "Widths of hidden layers of a fresh head, as 100.")
+    head_hidden: tuple[str, ...] = setting(
+        (), "Widths of hidden layers of a fresh head, as 100.", check=_width
+    )
     freeze: tuple[str, ...] = setting(
         (), "Kinds or patterns of parameters that stay as they are on the target, as conv,norm."
     )
     freeze_statistics: bool = setting(False, "Use the running statistics of the source unmoved.")
     ticket: str = setting(
-        "", "Directory of a finished search, or path of a saved ticket, instead of a search."
+        "",
+        "Directory of a finished search, or path of a saved ticket, instead of a search; its own "
+        "settings are the source's, and flags may not contradict them.",
+        check=config.path,
     )
+
+    def __post_init__(self) -> None:
+        """Refuses settings that contradict each other."""
+        super().__post_init__()
+        if not self.starts:
+            raise ValueError(f"starts is empty; give some of {', '.join(STARTS)}")
+        if self.head == "keep" and self.head_hidden:
+            raise ValueError("head=keep, and head_hidden are layers of a fresh head; drop one")
 
 
 PRESETS = {
@@ -90,15 +131,50 @@ _ON_TARGET = (
 )
 
 
+_OF_SOURCE = frozenset(
+    field.name for field in dataclasses.fields(FindTicket) if field.metadata["identity"]
+) - {"seed"}
+
+
 def source_settings(settings: TransferTicket) -> FindTicket:
-    """The search that belongs to a transfer: from the flags, or from the given ticket."""
-    names = {f.name: f for f in dataclasses.fields(FindTicket)}
-    own = FindTicket(**{name: getattr(settings, name) for name in names})
+    """The search that belongs to a transfer, without reading anything."""
+    names = [field.name for field in dataclasses.fields(FindTicket)]
+    return FindTicket(**{name: getattr(settings, name) for name in names})
+
+
+def resolve(settings: TransferTicket, chosen: Collection[str] = ()) -> TransferTicket:
+    """The settings with those that its ticket was found with; the same where it names none.
+
+    The seed is the transfer's own where it is chosen: another draw of its orders and controls.
+
+    Args:
+      settings: as given.
+      chosen: fields that were set by flags or a preset.
+
+    Raises:
+      ValueError: where there is no such ticket, or a chosen field says something else than it.
+    """
     if not settings.ticket:
-        return own
-    kept = storage.settings(settings.ticket)
-    known = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items() if k in names}
-    return dataclasses.replace(own, **known)
+        return settings
+    found = config.from_dict(FindTicket, storage.settings(settings.ticket), what=settings.ticket)
+    own = {name: getattr(found, name) for name in _OF_SOURCE}
+    against = [
+        f"{name}={_text(getattr(settings, name))} (the ticket: {_text(own[name]) or 'empty'})"
+        for name in sorted(_OF_SOURCE & set(chosen))
+        if getattr(settings, name) != own[name]
+    ]
+    if against:
+        raise ValueError(
+            f"{', '.join(against)}: with --ticket the source is what it was; drop these flags, and "
+            "give settings of the training on the target by --on_target=name=value"
+        )
+    if "seed" not in chosen:
+        own["seed"] = found.seed
+    return dataclasses.replace(settings, **own)
+
+
+def _text(value: Any) -> str:
+    return "+".join(value) if isinstance(value, tuple) else str(value)
 
 
 def target_settings(settings: TransferTicket, source: FindTicket) -> FindTicket:
@@ -117,7 +193,9 @@ def target_settings(settings: TransferTicket, source: FindTicket) -> FindTicket:
         changes[name] = text
     same_data = settings.target == source.data
     if same_data and settings.target_classes != source.classes:
-        data.check_disjoint(*(_classes(text) for text in (source.classes, settings.target_classes)))
+        data_.check_disjoint(
+            *(_classes(text) for text in (source.classes, settings.target_classes))
+        )
     moved = dataclasses.replace(
         source,
         data=settings.target,
@@ -134,15 +212,11 @@ def _classes(text: str) -> tuple[int, ...]:
         raise ValueError(
             "classes and target_classes overlap: one is empty, which means all classes; give both"
         )
-    return data.parse_classes(text)
+    return data_.parse_classes(text)
 
 
 def target_network(settings: TransferTicket, target: FindTicket, moved: Dataset) -> Network:
     """The network on the target."""
-    if settings.head not in HEADS:
-        raise ValueError(trees.unknown(settings.head, HEADS, "head"))
-    if not all(width.isdigit() for width in settings.head_hidden):
-        raise ValueError(f"head_hidden are widths, as 100; got {','.join(settings.head_hidden)}")
     widths = tuple(int(width) for width in settings.head_hidden)
     return settings_.network(target, moved, head_hidden=widths)
 
@@ -153,6 +227,10 @@ def target_recipe(
     """How tickets are trained on the target."""
     kinds = trees.kinds(net.shapes().params, head=net.head)
     frozen = {name for pattern in settings.freeze for name in trees.select(pattern, kinds)}
+    if frozen == kinds.keys():
+        raise ValueError(
+            f"freeze={','.join(settings.freeze)} leaves nothing to train; freeze fewer parameters"
+        )
     return settings_.recipe(
         target,
         net,
@@ -169,11 +247,12 @@ def open_run(settings: TransferTicket) -> RunDir:
     return running.run_dir(settings, prefix=name)
 
 
-def main(settings: TransferTicket) -> int:
-    """Runs, and returns the exit code."""
+def main(settings: TransferTicket, chosen: Collection[str] = ()) -> int:
+    """Runs, and returns the exit code; `chosen` are the fields that flags or a preset set."""
     settings_.use_devices(settings.devices)
+    settings = resolve(settings, chosen)
     run = open_run(settings)
-    if run.finished and not settings.dry_run:
+    if not settings.dry_run and running.is_whole(run):
         return running.answer(run)
     return transfer(settings, run)
 
@@ -192,11 +271,19 @@ def transfer(settings: TransferTicket, run: RunDir) -> int:
     net = target_network(settings, target, moved)
     how = target_recipe(settings, target, net, moved)
     held_out = settings_.validation(target, moved)
-    arms = _arms(settings)
+    arms = tuple(dict.fromkeys((*settings.starts, *settings.controls)))
+    arms_.check_base(arms, settings.control_start)
+    members = len(arms) * (
+        1 if settings.ticket and not storage.is_run(settings.ticket) else source.replicates
+    )
+    memory.check(
+        memory.of_training(net, moved, how, members=members),
+        f"{members} networks {net.name} side by side",
+    )
     lottery.check(net, moved, how, validation=held_out)
     _check_head(settings, source_net, net)
     if settings.dry_run:
-        return _print_plan(settings, source, net, moved, how, arms)
+        return _print_plan(settings, source, net, moved, how, arms, members)
     levels = _levels(settings, source)
     progress, keeper = running.keeper(
         run, settings, label=f"transfer to {moved.name}", steps=how.steps, pieces=len(levels)
@@ -206,7 +293,7 @@ def transfer(settings: TransferTicket, run: RunDir) -> int:
         net,
         moved,
         how,
-        key=jax.random.fold_in(jax.random.key(source.seed), 1),
+        key=jax.random.key(source.seed),  # Of the search too: purposes differ by name.
         arms=arms,
         base=settings.control_start,
         new_head=settings.head == "fresh" or bool(settings.head_hidden),
@@ -226,17 +313,6 @@ def transfer(settings: TransferTicket, run: RunDir) -> int:
             notes=_notes(source_data, moved, net, source_net),
         )
     return running.answer(run)
-
-
-def _arms(settings: TransferTicket) -> tuple[str, ...]:
-    """Start points, then controls, each once."""
-    for name in settings.controls:
-        _ = trees.lookup(CONTROLS, name, "control")
-    for name in (*settings.starts, settings.control_start):
-        _ = arms_.check_arm(name)
-    if not settings.starts:
-        raise ValueError(f"starts is empty; give some of {', '.join(STARTS)}")
-    return tuple(dict.fromkeys((*settings.starts, *settings.controls)))
 
 
 def _check_head(settings: TransferTicket, source: Network, target: Network) -> None:
@@ -270,11 +346,9 @@ def _print_plan(
     moved: Dataset,
     how: Recipe,
     arms: tuple[str, ...],
+    members: int,
 ) -> int:
-    levels = 2
-    if not settings.ticket:
-        levels = search.print_plan(source)
-    members = len(arms) * source.replicates
+    levels = len(_levels(settings, source)) if settings.ticket else search.print_plan(source)
     print(f"transfer, {', '.join(arms)}:")
     print(running.describe_training(net, moved, how, members=members, trainings=members * levels))
     return 0
@@ -296,4 +370,4 @@ def _notes(source: Dataset, moved: Dataset, net: Network, source_net: Network) -
 
 if __name__ == "__main__":
     _SETTINGS = config.define_flags(TransferTicket, presets=PRESETS)
-    config.run(lambda: main(_SETTINGS()))
+    config.run(lambda: main(_SETTINGS(), _SETTINGS.chosen))

@@ -52,9 +52,10 @@ class Row:
       phase: `source` or `target`.
       arm: start point or control.
       level: rounds of pruning; 0 is the dense network.
-      density: nominal share of the prunable weights that are kept, in [0, 1].
+      nominal: density asked, in [0, 1].
       kept: kept prunable weights; the rounded mean, should replicates differ.
       prunable: prunable weights.
+      kernels: weights of all kernels, and of whatever else is prunable.
       total: all parameters.
       n: trainings in the means: replicates, each with its repeats.
       failed: trainings left out.
@@ -73,14 +74,16 @@ class Row:
         pairs may gain the same number of examples by chance, and that is no certainty.
       layers: mean kept and number of prunable weights by layer.
       cut: layers that keep no weight at all, with the number of trainings where it is so.
+      dense: weights of the layers that stay dense.
     """
 
     phase: str
     arm: str
     level: int
-    density: float
+    nominal: float
     kept: int
     prunable: int
+    kernels: int
     total: int
     n: int
     failed: int
@@ -97,11 +100,16 @@ class Row:
     grid: float
     layers: Mapping[str, tuple[float, int]]
     cut: Mapping[str, int]
+    dense: Mapping[str, int]
 
     @property
-    def achieved(self) -> float:
+    def density(self) -> float:
         """Share of the prunable weights that are kept, by count, in [0, 1]."""
         return self.kept / self.prunable if self.prunable else math.nan
+
+    def density_of(self, size: int) -> float:
+        """Share that is kept of `size` weights, all kernels or all parameters, in [0, 1]."""
+        return (size - self.prunable + self.kept) / size
 
     @property
     def layer_densities(self) -> dict[str, float]:
@@ -224,8 +232,8 @@ def versus(rows: Sequence[Row], arm: str, other: str, *, phase: str | None = Non
 def smallest_winning_density(
     rows: Sequence[Row], arm: str, *, phase: str | None = None
 ) -> float | None:
-    """The smallest achieved density at which the arm is a winning ticket, or None."""
-    return min((v.row.achieved for v in winning(rows, arm, phase=phase) if v.wins), default=None)
+    """The smallest density at which the arm is a winning ticket, or None."""
+    return min((v.row.density for v in winning(rows, arm, phase=phase) if v.wins), default=None)
 
 
 def _levels(rows: Sequence[Row], arm: str, phase: str | None) -> dict[int, Row]:
@@ -321,9 +329,10 @@ def _row(group: Sequence[Record]) -> Row:
         phase=first.phase,
         arm=first.arm,
         level=first.level,
-        density=first.density,
+        nominal=first.nominal,
         kept=round(statistics.fmean([r.kept for r in group])),
         prunable=first.prunable,
+        kernels=first.kernels,
         total=first.total,
         n=len(good),
         failed=len(group) - len(good),
@@ -343,6 +352,7 @@ def _row(group: Sequence[Record]) -> Row:
             for name, (_, size) in first.layers.items()
         },
         cut=_cut(group),
+        dense=first.dense,
     )
 
 

@@ -5,10 +5,11 @@ that makes a ticket, and keeps the rest. An *arm* is a start point or a control.
 different controls with four names.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 
 from ltjax import masks, trees
 from ltjax.tickets import Ticket
@@ -24,65 +25,135 @@ class Arm(NamedTuple):
     mask: Mask
 
 
+class Move(Protocol):
+    """How a control breaks a ticket."""
+
+    def __call__(
+        self, key: Key, values: Params, fresh: Params, mask: Mask, prunable: Collection[str]
+    ) -> tuple[Params, Mask]:
+        """The values and the mask to train from.
+
+        Args:
+          key: for what is drawn beside `fresh`; another one for each level and draw.
+          values: those of a start point; of a control without `start`, the fresh ones.
+          fresh: newly drawn ones.
+          mask: of the ticket.
+          prunable: names of the leaves that the control may move.
+        """
+        ...
+
+
 class Control(NamedTuple):
     """What one control does.
 
     Attributes:
-      fresh: all its values are drawn afresh; else they are those of a start point.
-      move: (key, values, mask, prunable) -> (values, mask).
+      move: gives values and mask.
+      start: it sees the values of a start point.
+      fresh: it takes fresh values; then running statistics are those of a new network too.
       hidden: only the hidden layers are moved; the output layer stays.
+      everywhere: it keeps values that the mask had pruned, so the start point must have them.
     """
 
-    fresh: bool
-    move: Callable[[Key, Params, Mask, Collection[str]], tuple[Params, Mask]]
+    move: Move
+    start: bool = True
+    fresh: bool = False
     hidden: bool = False
+    everywhere: bool = False
 
 
-def stay(key: Key, values: Params, mask: Mask, prunable: Collection[str]) -> tuple[Params, Mask]:
-    """Leaves everything where it is."""
+def redraw(
+    key: Key, values: Params, fresh: Params, mask: Mask, prunable: Collection[str]
+) -> tuple[Params, Mask]:
+    """Fresh values under the same mask."""
+    del key, values, prunable
+    return fresh, mask
+
+
+def redraw_magnitudes(
+    key: Key, values: Params, fresh: Params, mask: Mask, prunable: Collection[str]
+) -> tuple[Params, Mask]:
+    """Fresh magnitudes with the signs that the weights had, under the same mask."""
     del key, prunable
-    return values, mask
+    return jax.tree.map(lambda v, f: jnp.sign(v) * jnp.abs(f), values, fresh), mask
 
 
 def move_pairs(
-    key: Key, values: Params, mask: Mask, prunable: Collection[str]
+    key: Key, values: Params, fresh: Params, mask: Mask, prunable: Collection[str]
 ) -> tuple[Params, Mask]:
     """Permutes (mask, value) pairs inside each layer."""
+    del fresh
     moved = masks.permute_within(key, values, prunable)
     return moved, masks.permute_within(key, mask, prunable)
 
 
 def move_mask_within(
-    key: Key, values: Params, mask: Mask, prunable: Collection[str]
+    key: Key, values: Params, fresh: Params, mask: Mask, prunable: Collection[str]
 ) -> tuple[Params, Mask]:
     """Permutes the mask inside each layer, every weight keeping its own value."""
+    del fresh
     return values, masks.permute_within(key, mask, prunable)
 
 
 def move_mask_across(
-    key: Key, values: Params, mask: Mask, prunable: Collection[str]
+    key: Key, values: Params, fresh: Params, mask: Mask, prunable: Collection[str]
 ) -> tuple[Params, Mask]:
-    """Permutes the mask over all layers."""
-    return values, masks.permute_across(key, mask, prunable)
+    """Permutes the mask over all layers, under fresh values."""
+    del values
+    return fresh, masks.permute_across(key, mask, prunable)
 
 
 CONTROLS: Mapping[str, Control] = {
-    # Fresh values on the same mask: 004's control 1; 000, Table III; 001's random.
-    "redrawn": Control(fresh=True, move=stay),
-    "shuffled_pairs": Control(fresh=False, move=move_pairs),
+    # 004's control 1; 000, Table III; 001's random.
+    "redrawn": Control(redraw, start=False, fresh=True),
+    "shuffled_pairs": Control(move_pairs),
     # 004's control 2 (reading 4.10).
-    "shuffled_hidden": Control(fresh=False, move=move_pairs, hidden=True),
-    "shuffled_mask": Control(fresh=False, move=move_mask_within),
+    "shuffled_hidden": Control(move_pairs, hidden=True),
+    "shuffled_mask": Control(move_mask_within, everywhere=True),
     # 003's random ticket.
-    "shuffled_globally": Control(fresh=True, move=move_mask_across),
+    "shuffled_globally": Control(move_mask_across, start=False, fresh=True),
+    # The signs matter, not the magnitudes (Zhou et al., 2019, https://arxiv.org/abs/1905.01067).
+    "redrawn_magnitudes": Control(redraw_magnitudes, fresh=True),
 }
 
 
 def values_of(name: str, *, base: str) -> str | None:
-    """The start point whose values an arm begins with; None where they are drawn afresh."""
+    """The start point whose values an arm sees; None where they are all drawn afresh."""
     if name in STARTS:
         return name
-    return None if CONTROLS[name].fresh else base
+    return base if CONTROLS[name].start else None
+
+
+def check_base(names: Iterable[str], base: str) -> None:
+    """Refuses controls that keep values at places where a start point has none.
+
+    Raises:
+      ValueError: naming the control.
+    """
+    for name in names:
+        if base == "theta_S" and name in CONTROLS and CONTROLS[name].everywhere:
+            raise ValueError(
+                f"{name} moves the mask to weights that were pruned, and theta_S is 0 there, so "
+                "that most of what it kept would be 0; take theta_0 or theta_k for the controls"
+            )
+
+
+def check_values(name: str, ticket: Ticket, *, base: str) -> None:
+    """Refuses a ticket whose start point is 0 at all places that a control needs.
+
+    Raises:
+      ValueError: naming control, start point and layer.
+    """
+    if name not in CONTROLS or not CONTROLS[name].everywhere:
+        return
+    values = getattr(ticket, base).params
+    leaves = zip(trees.names(values), *map(jax.tree.leaves, (values, ticket.mask)), strict=True)
+    for leaf, value, kept in leaves:
+        gone = leaf in ticket.prunable and not kept.all() and not value[~kept].any()
+        if gone and value[kept].any():
+            raise ValueError(
+                f"{name} keeps the values of {leaf} that were pruned, and {base} of this ticket "
+                "is 0 at all of them; leave the control out, or take another start point"
+            )
 
 
 def check_arm(name: str) -> str:
@@ -114,20 +185,27 @@ def arm(
       ticket: what is moved.
       fresh: newly drawn variables of the target's network.
       new_head: names of the parameters that are taken from `fresh`, unpruned, in every arm.
-      base: the start point whose values a control keeps. (theta_S holds zeros at pruned
-        places, so `shuffled_mask` makes sense from theta_0 and theta_k only.)
+      base: the start point whose values a control sees.
       head: name of the output module, which a control of the hidden layers leaves alone.
+
+    Raises:
+      ValueError: a control that needs values where `base` has none.
     """
+    check_base([name], base)
     kept = [n for n in trees.names(ticket.mask) if n not in new_head]
     prunable = [n for n in ticket.prunable if n in kept]
     source = values_of(name, base=base)
     values: Variables = fresh if source is None else getattr(ticket, source)
     params, mask = _fill(values.params, fresh.params, kept), _fill_mask(ticket.mask, fresh, kept)
-    if name in CONTROLS:
-        if CONTROLS[name].hidden:
-            prunable = [n for n in prunable if f"/{head}/" not in f"/{n}"]
-        params, mask = CONTROLS[name].move(key, params, mask, prunable)
-    return Arm(Variables(params, values.stats), mask)
+    if name in STARTS:
+        return Arm(Variables(params, values.stats), mask)
+    control = CONTROLS[name]
+    if control.hidden:
+        prunable = [n for n in prunable if f"/{head}/" not in f"/{n}"]
+    params, mask = control.move(key, params, fresh.params, mask, prunable)
+    # A new head is fresh and unpruned whatever a control makes of it.
+    params, mask = _fill(params, fresh.params, kept), _fill_mask(mask, fresh, kept)
+    return Arm(Variables(params, fresh.stats if control.fresh else values.stats), mask)
 
 
 def _fill(ours: Params, fresh: Params, kept: Collection[str]) -> Params:

@@ -1,23 +1,27 @@
 """Settings: a frozen dataclass whose fields are the flags of a binary and the name of its run.
 
-One field made by `setting` is one flag, one line of `--help` and one part of the run id. A
-problem that a user can repair is a ValueError or an OSError; `run` prints it as one line.
+One field made by `setting` is one flag, one line of `--help`, one rule for its values and one part
+of the run id. A problem that a user can repair is a ValueError or an OSError; `run` prints it as
+one line.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
+import errno
 import fractions
+import functools
 import hashlib
 import json
 import math
 import os
 import re
+import signal
 import sys
-from typing import Any, NoReturn, TypeVar, cast, get_type_hints
+from typing import Any, Generic, NoReturn, TypeVar, cast, get_type_hints
 
 from absl import app, flags, logging
 
-from ltjax import trees
+from ltjax import paths, trees
 
 flags.disclaim_key_flags()  # --help lists the flags under the binary, not under this file.
 
@@ -32,7 +36,21 @@ _DEFINE: Mapping[Any, Callable[..., flags.FlagHolder]] = {
 }
 
 
-def setting(default: Any, help: str, *, unit: str = "", identity: bool = True) -> Any:
+_WITHIN: Mapping[type, str] = {int: "[0, 2147483647]", float: "[0, 1e38]"}
+"""Where numbers lie if nothing else is said: what 32 bits hold, and not below 0."""
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    identity: bool = True,
+    within: str = "",
+    choices: Iterable[str] = (),
+    check: Callable[[str], Any] | None = None,
+    alias: str = "",
+) -> Any:
     """A dataclass field that becomes a flag.
 
     Args:
@@ -41,9 +59,133 @@ def setting(default: Any, help: str, *, unit: str = "", identity: bool = True) -
       unit: what the number counts, for instance `steps`.
       identity: False for what cannot change a result (a path, a device): it stays out of the
         run id.
+      within: the interval of a number, as `[0, 1)`; by default no number is
+        negative, infinite or beyond 32 bits.
+      choices: all values of a text, or of each part of a tuple; read when a value is checked, so
+        that a table may still grow. An empty text is one where it is the default.
+      check: raises a ValueError for what a text, or a part of a tuple, must not be.
+      alias: another name of the flag, which an earlier version gave it.
     """
-    metadata = {"help": help, "unit": unit, "identity": identity}
+    if isinstance(default, int | float) and not isinstance(default, bool):
+        within = within or _WITHIN[type(default)]
+    metadata = {"help": help, "unit": unit, "identity": identity, "within": within}
+    metadata |= {"choices": choices, "check": check, "alias": alias}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The base of settings: an object whose fields break their rules cannot be made."""
+
+    def __post_init__(self) -> None:
+        """Holds every field against the rule that stands beside it.
+
+        Raises:
+          ValueError: naming the first flag that breaks its rule, its value and the rule.
+        """
+        kinds = _kinds(type(self))
+        for field in dataclasses.fields(self):
+            _check(field, kinds[field.name], getattr(self, field.name))
+
+
+_kinds = functools.cache(get_type_hints)
+
+
+def _check(field: dataclasses.Field, kind: Any, value: Any) -> None:
+    name, rule = field.name, field.metadata
+    if kind is float and type(value) is int:
+        value = float(value) if abs(value) < 2**1000 else math.inf
+    if kind == tuple[str, ...]:
+        fits = isinstance(value, tuple) and all(isinstance(part, str) for part in value)
+    else:
+        fits = type(value) is kind
+    if not fits:
+        raise ValueError(f"{name} is {_NOUN[kind]}; got {value!r}")
+    if rule["within"] and not inside(cast(float, value), rule["within"]):
+        raise ValueError(f"{name} lies in {rule['within']}; got {value}")
+    for part in (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ():
+        choices = tuple(rule["choices"])
+        if choices and part not in choices and (part or field.default):
+            raise ValueError(trees.unknown(part, choices, name))
+        if rule["check"] is not None and (part or field.default):
+            try:
+                rule["check"](part)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+
+
+_NOUN: Mapping[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple[str, ...]: "a list of texts",
+}
+
+
+class Flags(Generic[T]):
+    """The flags of a binary, declared: called after parsing, it gives the settings.
+
+    Args:
+      cls: frozen dataclass of fields made by `setting`; inherited fields count.
+      flag_values: where to declare them; tests pass their own.
+      presets: named sets of field values, chosen by `--preset`. A flag on the command line wins
+        over the preset, the preset over the default.
+    """
+
+    def __init__(
+        self,
+        cls: type[T],
+        flag_values: flags.FlagValues,
+        presets: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self._cls, self._kinds = cls, _kinds(cls)
+        self._holders: dict[str, list[flags.FlagHolder]] = {}
+        for field in dataclasses.fields(cast(Any, cls)):
+            default = list(field.default) if isinstance(field.default, tuple) else field.default
+            define, alias = _DEFINE[self._kinds[field.name]], field.metadata["alias"]
+            held = define(field.name, default, _help(field), flag_values=flag_values)
+            self._holders[field.name] = [held]
+            if alias:
+                other = flags.DEFINE_alias(alias, field.name, flag_values=flag_values)
+                self._holders[field.name].append(other)
+        self._presets = {
+            preset: {name: _typed(self._kinds[name], value) for name, value in row.items()}
+            for preset, row in presets.items()
+        }
+        self._preset = None
+        if presets:
+            text = f"A set of settings: {', '.join(presets)}. Flags beside it win over it."
+            self._preset = flags.DEFINE_string("preset", "", text, flag_values=flag_values)
+
+    def __call__(self) -> T:
+        """The settings.
+
+        Raises:
+          ValueError: where there is no such preset, or a value breaks the rule of its field.
+        """
+        values = {}
+        for name, (holder, *_) in self._holders.items():
+            use_row = name in self._row and name not in self.given
+            values[name] = self._row[name] if use_row else _typed(self._kinds[name], holder.value)
+        return self._cls(**values)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The fields whose flags stand on the command line."""
+        return frozenset(
+            name for name, held in self._holders.items() if any(h.present for h in held)
+        )
+
+    @property
+    def chosen(self) -> frozenset[str]:
+        """The fields that the command line or the chosen preset sets."""
+        return self.given | self._row.keys()
+
+    @property
+    def _row(self) -> Mapping[str, Any]:
+        chosen = self._preset.value if self._preset is not None else ""
+        return trees.lookup(self._presets, chosen, "preset") if chosen else {}
 
 
 def define_flags(
@@ -51,48 +193,19 @@ def define_flags(
     flag_values: flags.FlagValues = flags.FLAGS,
     *,
     presets: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Callable[[], T]:
-    """Declares a flag for each field of `cls`; returns what reads the settings back.
-
-    Args:
-      cls: frozen dataclass of fields made by `setting`; inherited fields count.
-      flag_values: where to declare them; tests pass their own.
-      presets: named sets of field values, chosen by `--preset`. A flag on the command line wins
-        over the preset, the preset over the default.
-
-    Raises:
-      ValueError: from the returned function, where there is no such preset.
-    """
-    kinds = get_type_hints(cls)
-    holders = {}
-    for field in dataclasses.fields(cast(Any, cls)):
-        default = list(field.default) if isinstance(field.default, tuple) else field.default
-        define = _DEFINE[kinds[field.name]]
-        holders[field.name] = define(field.name, default, _help(field), flag_values=flag_values)
-    rows = {
-        preset: {name: _typed(kinds[name], value) for name, value in row.items()}
-        for preset, row in (presets or {}).items()
-    }
-    preset_holder = None
-    if rows:
-        text = f"A set of settings: {', '.join(rows)}. Flags beside it win over it."
-        preset_holder = flags.DEFINE_string("preset", "", text, flag_values=flag_values)
-
-    def read() -> T:
-        chosen = preset_holder.value if preset_holder is not None else ""
-        row = trees.lookup(rows, chosen, "preset") if chosen else {}
-        values = {}
-        for name, holder in holders.items():
-            use_row = name in row and not holder.present
-            values[name] = row[name] if use_row else _typed(kinds[name], holder.value)
-        return cls(**values)
-
-    return read
+) -> Flags[T]:
+    """Declares a flag for each field of `cls`; see `Flags`."""
+    return Flags(cls, flag_values, presets or {})
 
 
 def _help(field: dataclasses.Field) -> str:
-    unit = field.metadata["unit"]
-    return field.metadata["help"] + (f" [{unit}]" if unit else "")
+    parts = [field.metadata["unit"]]
+    if field.metadata["within"] not in _WITHIN.values():
+        parts.append(field.metadata["within"])
+    if field.metadata["alias"]:
+        parts.append(f"also --{field.metadata['alias']}")
+    text = "; ".join(filter(None, parts))
+    return field.metadata["help"] + (f" [{text}]" if text else "")
 
 
 def _typed(kind: Any, value: Any) -> Any:
@@ -102,6 +215,27 @@ def _typed(kind: Any, value: Any) -> Any:
         return float(value)
     assert type(value) is kind, f"{value!r} is no {kind.__name__}"
     return value
+
+
+def from_dict(cls: type[T], values: Any, *, what: str) -> T:
+    """Settings from what `as_dict` gave, perhaps of another version or of another program.
+
+    Args:
+      cls: the settings class.
+      values: as JSON reads them.
+      what: where they come from, for messages.
+
+    Raises:
+      ValueError: where they are no settings of this class, or break the rule of a field.
+    """
+    fields = {field.name for field in dataclasses.fields(cast(Any, cls))}
+    if not isinstance(values, Mapping) or not fields & values.keys():
+        raise ValueError(f"{what} holds no settings of {cls.__name__}; give another")
+    known = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in fields}
+    try:
+        return cls(**known)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
 def as_dict(settings: Any, *, identity_only: bool = False) -> dict[str, Any]:
@@ -156,6 +290,12 @@ def run_id(settings: Any, *, prefix: str, version: int = 1, exclude: Sequence[st
     return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
+MAX_STEPS = 2**31 - 1
+"""Steps are counted in 32 bits."""
+
+_DURATION = "a duration is 0, or a number and its unit, as 50000it or 160ep"
+
+
 def steps(text: str, *, examples: int, batch: int) -> int:
     """The number of steps in a duration: `50000it` (steps), `160ep` (epochs), or `0`.
 
@@ -168,19 +308,81 @@ def steps(text: str, *, examples: int, batch: int) -> int:
       batch: examples in a batch.
 
     Raises:
-      ValueError: where the unit is missing or the number is not one.
+      ValueError: where the unit is missing, the number is not one, or there are too many steps.
     """
     if batch < 1 or examples < 1:
         raise ValueError(f"batch and examples are at least 1; got {batch} and {examples}")
     if text == "0":
         return 0
-    if match := re.fullmatch(r"([0-9]+)it", text):
-        return int(match[1])
-    if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)ep", text):
-        return math.ceil(fractions.Fraction(match[1]) * examples / batch)
-    raise ValueError(
-        f"a duration is 0, or a number and its unit, as 50000it or 160ep; got {text!r}"
-    )
+    match = re.fullmatch(r"([0-9]{1,100}(?:\.[0-9]{1,100})?)(it|ep)", text)
+    if not match or (match[2] == "it" and "." in match[1]):
+        raise ValueError(f"{_DURATION}; got {text!r}")
+    count = int(match[1]) if match[2] == "it" else fractions.Fraction(match[1]) * examples / batch
+    if count > MAX_STEPS:
+        raise ValueError(f"a duration is at most {MAX_STEPS:,} steps; got {text!r}")
+    return math.ceil(count)
+
+
+def duration(text: str) -> None:
+    """Refuses what is no duration, of any data; the check of a field.
+
+    Raises:
+      ValueError: as `steps`.
+    """
+    _ = steps(text, examples=1, batch=1)
+
+
+def inside(value: float, within: str) -> bool:
+    """Whether a number lies in an interval such as `[0, 1)` or `(0, inf)`; NaN lies in none."""
+    left, right = within[0], within[-1]
+    low, high = (float(end) for end in within[1:-1].split(","))
+    above = value >= low if left == "[" else value > low
+    return above and (value <= high if right == "]" else value < high)
+
+
+def whole(text: str) -> int:
+    """Reads a number of ASCII digits.
+
+    Raises:
+      ValueError: where it is none, or has more than nine.
+    """
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ValueError(f"expected a whole number of at most nine digits; got {text!r}")
+    return int(text)
+
+
+def numbers(within: str) -> Callable[[str], tuple[float, ...]]:
+    """The check of a list of numbers, as `0.5,0.2`, that all lie in an interval."""
+
+    def check(text: str) -> tuple[float, ...]:
+        found = floats(text)
+        for value in found:
+            if not inside(value, within):
+                raise ValueError(f"each number lies in {within}; got {value:g} in {text!r}")
+        return found
+
+    return check
+
+
+def path(text: str) -> None:
+    """Refuses a path that is not local, or that TensorStore would take for another.
+
+    The check of a field.
+
+    Raises:
+      ValueError: so, and where this locale cannot say it in UTF-8.
+    """
+    whole = str(paths.local(text).absolute())
+    try:
+        _ = whole.encode("utf-8")
+        fits = whole.isascii() or sys.getfilesystemencoding().lower() in ("utf-8", "utf8")
+    except UnicodeEncodeError:
+        fits = False
+    if not fits:
+        shown = whole.encode("ascii", "backslashreplace").decode()
+        raise ValueError(
+            f"{shown} is not ASCII and this locale is not UTF-8; set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
+        )
 
 
 def pairs(text: str) -> dict[str, float]:
@@ -221,10 +423,15 @@ def _number(part: str, text: str) -> float:
     return number
 
 
+class Interrupted(KeyboardInterrupt):
+    """SIGTERM, as an exception that unwinds as Ctrl-C does."""
+
+
 def run(
     main: Callable[[], int | None] | Callable[[Sequence[str]], int | None],
     *,
     arguments: str = "",
+    again: str = "the same command goes on where it stopped",
 ) -> None:
     """Runs a binary: parses the flags, calls `main`, exits with what it returns.
 
@@ -232,8 +439,9 @@ def run(
     its flags, and `main` takes them.
 
     A bad flag, a ValueError and an OSError become one line on standard error and exit code 2;
-    LTJAX_DEBUG=1 in the environment shows the traceback too. Any other exception is a fault of
-    the program and keeps its traceback.
+    LTJAX_DEBUG=1 in the environment shows the traceback too. Ctrl-C and SIGTERM become one line
+    that ends with `again`, and the exit codes of a shell, 130 and 143. Any other exception is a
+    fault of the program and keeps its traceback.
     """
 
     def guarded(argv: Sequence[str]) -> int | None:
@@ -243,15 +451,46 @@ def run(
         if given and not arguments:
             _fail(f"unexpected argument {argv[1]!r}; settings are flags, as --name=value")
         if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)  # Orbax logs 50 lines a checkpoint.
+            logging.set_verbosity(logging.FATAL)  # Orbax logs 50 lines a checkpoint.
+        _ = signal.signal(signal.SIGTERM, _terminate)
+        _ = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return cast(Callable[..., int | None], main)(*([given] if arguments else []))
+        except KeyboardInterrupt as error:
+            print(f"interrupted; {again}", file=sys.stderr, flush=True)
+            # What is on the disk is whole at every moment, and tearing a compiler down is not safe.
+            os._exit(143 if isinstance(error, Interrupted) else 130)
         except (ValueError, OSError) as error:
             if os.environ.get("LTJAX_DEBUG") == "1":
                 raise
-            _fail(str(error) or type(error).__name__)
+            more = f"; make room, and {again}" if is_full(error) and again not in str(error) else ""
+            _fail((str(error) or type(error).__name__) + more)
 
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            cast(Any, stream).reconfigure(errors="backslashreplace")  # A locale may lack letters.
     app.run(guarded, flags_parser=_parse)
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    del number, frame
+    raise Interrupted
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one behind it, says that a disk or a quota is full.
+
+    TensorStore and orbax raise a ValueError or a RuntimeError with the system's words in it.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -2,11 +2,17 @@
 
 A piece is finished where its records are there; its arrays are saved before. Inside a piece the
 state is saved every `every` seconds, after a leg, so that a killed run goes on from there with
-the same bits.
+the same bits. What was damaged since is named on standard error and computed again; a state in the
+middle that cannot be read costs the progress of its piece only.
 """
 
 from collections.abc import Callable
 import dataclasses
+import errno
+import os
+import pathlib
+import shutil
+import sys
 import time
 
 import jax
@@ -18,6 +24,25 @@ from ltjax.progress import Progress
 from ltjax.results import Record
 from ltjax.rundir import RunDir
 from ltjax.types import Tree
+
+
+def arrays(run: RunDir, piece: str) -> Tree:
+    """The arrays of a finished piece.
+
+    Raises:
+      ValueError: where they are damaged, or those of another piece.
+    """
+    path = run.ticket(piece)
+    if not run.has_arrays(piece):
+        return {}
+    tree, meta = checkpoints.load(path)
+    if meta.get("piece") != piece:
+        raise ValueError(f"{path} holds {meta.get('piece')!r} instead of {piece!r}")
+    return tree
+
+
+def _note(text: str) -> None:
+    print(f"note: {' '.join(text.split())}", file=sys.stderr)
 
 
 class DiskKeeper:
@@ -49,9 +74,9 @@ class DiskKeeper:
         """Reads a finished piece; computes any other, from its last saved state on."""
         self.pieces.append(piece)
         steps, weight = self._steps(piece), self._weight(piece)
-        if self._run.piece_done(piece):
+        if (kept := self._kept(piece)) is not None:
             self._progress.skip(steps * weight)
-            return self._read(piece), self._run.read_piece(piece)
+            return kept
         resume = self._partial(piece)
         begun = 0 if resume is None else int(resume["step"])
         self._progress.skip(begun * weight)
@@ -59,18 +84,46 @@ class DiskKeeper:
         tree, records = compute(resume, self._observer(piece, shown, steps, weight))
         self._progress.advance((steps - shown.step) * weight)  # Of what stopped before its end.
         if jax.tree.leaves(tree):
-            checkpoints.save(self._run.ticket(piece), tree, meta={"piece": piece})
+            self._save(self._run.ticket(piece), tree, piece)
         self._run.finish_piece(piece, records)
         self._run.remove_partial()
         return tree, records
 
-    def _read(self, piece: str) -> Tree:
-        path = self._run.ticket(piece)
-        return checkpoints.load(path)[0] if checkpoints.exists(path) else {}
+    def _save(self, path: pathlib.Path, tree: Tree, piece: str) -> None:
+        """Saves where there is room: TensorStore fills a disk with many words."""
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+        if shutil.disk_usage(self._run.path).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        checkpoints.save(path, tree, meta=self._meta(piece))
+
+    def _meta(self, piece: str) -> dict[str, str]:
+        return {"piece": piece, "run": self._run.path.name}
+
+    def _kept(self, piece: str) -> tuple[Tree, list[Record]] | None:
+        """What is there of a finished piece, or None where it has to be computed (again)."""
+        if fault := self._run.piece_fault(piece):
+            return _note(f"{fault}; the piece is computed again")
+        if not self._run.piece_done(piece):
+            return None
+        try:
+            return arrays(self._run, piece), self._run.read_piece(piece)
+        except (ValueError, OSError) as error:
+            return _note(f"{error}; the piece is computed again")
 
     def _partial(self, piece: str) -> Tree | None:
+        """The state of an unfinished piece, where this run left one that can be read."""
         path = self._run.partial_state(piece)
-        return checkpoints.load(path)[0] if checkpoints.exists(path) else None
+        if not checkpoints.exists(path):
+            return None
+        try:
+            tree, meta = checkpoints.load(path)
+            if meta == self._meta(piece) and tree.keys() == {"states", "reports", "step"}:
+                return tree
+            fault = f"{path} is a state of something else"
+        except (ValueError, OSError) as error:
+            fault = str(error)
+        self._run.remove_partial()
+        return _note(f"{fault}; it is dropped, and the piece starts at its first step")
 
     def _observer(self, piece: str, shown: "_Shown", steps: int, weight: int) -> Observer:
         saved = time.monotonic()
@@ -81,7 +134,7 @@ class DiskKeeper:
             shown.step = partial.step
             if time.monotonic() - saved >= self._every and partial.step < steps:
                 path = self._run.partial_state(piece)
-                checkpoints.save(path, partial.as_tree(), meta={"piece": piece})
+                self._save(path, partial.as_tree(), piece)
                 saved = time.monotonic()
 
         return observe

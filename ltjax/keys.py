@@ -26,13 +26,14 @@ def derive(key: Key, purpose: str, *coordinates: jax.Array | int) -> Key:
       coordinates: what tells it from others of its purpose, for instance the replicate; uint32 or
         int32 scalars, which may be traced.
 
-    Raises:
-      ValueError: for keys of `unsafe_rbg`, whose `fold_in` commutes: coordinates (1, 2) and (2, 1)
-        would share a key.
+    Returns:
+      A key of threefry, whatever `key` is: what keys of `rbg` draw under `vmap` depends on their
+      neighbours, so that replicate 0 would change with the number of replicates.
     """
-    if "urbg" in str(key.dtype):
-        raise ValueError("keys of unsafe_rbg collide when folded; make them with impl='rbg'")
-    for number in (*_words(f"{purpose}/{len(coordinates)}"), *coordinates):
+    words = jax.random.key_data(key)
+    key = jax.random.wrap_key_data(words[:2], impl="threefry2x32")
+    more = [words[i] for i in range(2, len(words))]
+    for number in (*more, *_words(f"{purpose}/{len(coordinates)}"), *coordinates):
         key = jax.random.fold_in(key, number)
     return key
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ltjax import trees
+from ltjax import keys, trees
 from ltjax.types import Key, Mask, Params, Tree
 
 Optimizer = optax.GradientTransformation | optax.MultiSteps
@@ -114,17 +114,22 @@ _ADVICE = {
 
 
 class Count(NamedTuple):
-    """Kept and prunable weights of one mask (Python ints), and of each prunable leaf."""
+    """Kept and prunable weights of one mask (Python ints), and of each prunable leaf.
+
+    `kernels`, `total` and `dense` are those of `trees.Weights`.
+    """
 
     kept: int
     prunable: int
+    kernels: int
     total: int
     layers: dict[str, tuple[int, int]]
+    dense: dict[str, int]
 
     @property
     def density(self) -> float:
-        """Kept share of the prunable weights."""
-        return self.kept / self.prunable
+        """Kept share of the prunable weights; 1 where nothing is prunable."""
+        return self.kept / self.prunable if self.prunable else 1.0
 
 
 def count(mask: Mask, prunable: Collection[str]) -> Count:
@@ -132,7 +137,8 @@ def count(mask: Mask, prunable: Collection[str]) -> Count:
     leaves = dict(zip(trees.names(mask), jax.tree.leaves(mask), strict=True))
     layers = {name: (int(leaves[name].sum()), leaves[name].size) for name in prunable}
     kept, size = (sum(pair[i] for pair in layers.values()) for i in (0, 1))
-    return Count(kept, size, sum(m.size for m in leaves.values()), layers)
+    dense, kernels, total = trees.weights(mask, prunable)
+    return Count(kept, size, kernels, total, layers, dense)
 
 
 def complement(mask: Mask, prunable: Collection[str]) -> Mask:
@@ -148,16 +154,14 @@ def intersect(a: Mask, b: Mask) -> Mask:
 def permute_within(key: Key, tree: Tree, prunable: Collection[str]) -> Tree:
     """Permutes the entries of each prunable leaf; the other leaves stay as they are.
 
-    Trees of equal structure and shapes are permuted alike under one key: permute the mask and
-    the values with the same key to move (mask, value) pairs together.
+    Leaves of one name and size are permuted alike under one key: permute the mask and the values
+    with the same key to move (mask, value) pairs together.
     """
-    all_names = trees.names(tree)
-    keys = dict(zip(all_names, jax.random.split(key, len(all_names)), strict=True))
 
     def permute(name: str, leaf: jax.Array) -> jax.Array:
         if name not in prunable:
             return leaf
-        order = jax.random.permutation(keys[name], leaf.size)
+        order = jax.random.permutation(keys.derive(key, name), leaf.size)
         return leaf.ravel()[order].reshape(leaf.shape)
 
     return trees.map_with_name(permute, tree)

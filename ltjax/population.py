@@ -52,7 +52,7 @@ class Trained(NamedTuple):
 
     Attributes:
       variables: theta_S.
-      snapshot: theta_k, empty where the recipe keeps none.
+      snapshot: theta_k on the host, empty where it was not asked for.
       opt_state: of the last step.
       steps: the evaluated steps.
       curve: `Evaluation` of NumPy arrays [steps, members].
@@ -77,15 +77,19 @@ class Partial(NamedTuple):
     """The step at which `states` stands."""
     slots: np.ndarray
     """int [members], where each member lies in `states`."""
+    snapshot: Variables | None = None
+    """theta_k on the host, where it is asked for and step k has come."""
 
     def as_tree(self) -> Tree:
         """Nested dicts of host arrays in the order of the members, for a checkpoint."""
         reports = jax.tree.map(lambda *leaves: np.stack(leaves), *self.reports)
         states = jax.tree.map(lambda leaf: leaf[self.slots], jax.device_get(self.states))
+        kept = {} if self.snapshot is None else {"snapshot": self.snapshot._asdict()}
         return {
             "states": numbered(states),
             "reports": reports._asdict(),
             "step": np.int32(self.step),
+            **kept,
         }
 
 
@@ -154,6 +158,8 @@ class Trainer:
         *,
         first: int = 0,
         opt_state: Tree | None = None,
+        snapshot: bool = False,
+        failed_step: np.ndarray | None = None,
         resume: Tree | None = None,
         observe: Observer | None = None,
         stop: Stop | None = None,
@@ -168,6 +174,9 @@ class Trainer:
           data: shared by all members.
           first: the first step.
           opt_state: optimizer states to go on with, one a member; fresh ones where None.
+          snapshot: keep the variables at `recipe.snapshot`, once there, outside of the program.
+          failed_step: int [members]; who failed in an earlier training (not -1) has failed in this
+            one at that step, and is evaluated once but not trained.
           resume: `Partial.as_tree` of what `observe` was given in this very training.
           observe: called after every leg, for instance to show progress or to save.
           stop: asked after every leg which members need not go on.
@@ -185,8 +194,11 @@ class Trainer:
         data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
         marks = train.stops(self.recipe, first=first)
         reports: list[Evaluation] = []
+        kept: Variables | None = None
         if resume is not None:
             states, reports = _restore(resume, states, mesh=mesh, count=count)
+            kept = Variables(**resume["snapshot"]) if "snapshot" in resume else None
+        before = np.full(count, -1) if failed_step is None else failed_step
         who = np.arange(len(_padded(mesh, count)))  # In each slot; from `count` on, padding.
         slots = who[:count]  # Of each member.
         states = _halt(states, who >= count)
@@ -198,8 +210,13 @@ class Trainer:
                 enough = np.ones(len(who), bool)
                 enough[slots] = stop(marks[: number + 1], reports)
                 states = _halt(states, enough)
+            gone = np.zeros(len(who), bool)
+            gone[slots] = before >= 0
+            states = _halt(states, gone)
+            if snapshot and b == self.recipe.snapshot:
+                kept = _on_host(states.variables, slots)
             if observe is not None:
-                observe(Partial(states, reports, b, slots))
+                observe(Partial(states, reports, b, slots, kept))
             stopped = np.asarray(states.stopped)
             if stopped.all():
                 break
@@ -209,13 +226,15 @@ class Trainer:
                 slots = np.argsort(who)[:count]
         curve = jax.tree.map(lambda *leaves: np.stack(leaves), *reports)
         done = jax.tree.map(lambda leaf: leaf[slots], states)
+        if snapshot and kept is None:  # All stopped before.
+            kept = _on_host(states.variables, slots)
         return Trained(
             variables=train.trained(done, recipe=self.recipe),
-            snapshot=done.snapshot,
+            snapshot=kept or Variables({}, {}),
             opt_state=done.opt_state,
             steps=marks[: len(reports)],
             curve=curve,
-            failed_step=np.asarray(done.failed_step),
+            failed_step=np.where(before >= 0, before, np.asarray(done.failed_step)),
         )
 
     def _program(self, spread: int) -> tuple[Mesh, Callable, Callable]:
@@ -288,6 +307,11 @@ def _halt(states: State, which: np.ndarray) -> State:
     if not which.any():
         return states
     return states._replace(stopped=states.stopped | jax.device_put(which, states.stopped.sharding))
+
+
+def _on_host(tree: Tree, slots: np.ndarray) -> Tree:
+    """A copy of the members in these slots, which outlives the donated buffers."""
+    return jax.tree.map(lambda leaf: np.array(leaf)[slots], tree)
 
 
 def _padded(mesh: Mesh, count: int) -> np.ndarray:

@@ -11,11 +11,13 @@ import itertools
 import math
 
 import jax
+from jax import lax
 import jax.numpy as jnp
+import numpy as np
 
-from ltjax import trees
+from ltjax import keys, trees
 from ltjax.scores import SCORES
-from ltjax.types import Mask, Params, Scores
+from ltjax.types import Key, Mask, Params, Scores
 
 __all__ = ["SCOPES", "SCORES", "Plan", "keep_best", "of_mask", "plan", "pooled", "spread"]
 
@@ -23,20 +25,29 @@ SCOPES = ("layerwise", "global")
 
 
 def keep_best(
-    scores: Scores, mask: Mask, counts: jax.Array, *, groups: Sequence[Sequence[str]]
+    scores: Scores,
+    mask: Mask,
+    counts: jax.Array,
+    *,
+    groups: Sequence[Sequence[str]],
+    key: Key | None = None,
 ) -> Mask:
     """Keeps the best-scored `counts[g]` of the live weights of each group.
 
-    Ranking makes the count exact, whatever the ties: of equal scores the first in position
-    (leaf order, then row-major) is kept. NaN ranks lowest of the live; dead weights never
-    return. Leaves outside the groups keep their mask.
+    The count is exact, whatever the ties: of the weights that tie at the threshold those stay
+    that come first in an order drawn by the key, so that no corner of a layer is favoured. The
+    order depends on the key and the group alone, so cuts of the same scores are nested. NaN ranks
+    lowest of the live, and -inf with the lowest number (`lottery.prune` refuses scores that are
+    not finite); dead weights never return. Leaves outside the groups keep their mask.
 
     Args:
       scores: one number a weight.
       mask: the live weights.
       counts: int32 [groups], how many stay in each group; at most the live weights.
       groups: leaf names of each group.
+      key: of the order among equal scores; always the same one by default.
     """
+    key = jax.random.key(0) if key is None else key
     where = {name: i for i, name in enumerate(trees.names(mask))}
     live_leaves, treedef = jax.tree.flatten(mask)
     score_leaves = treedef.flatten_up_to(scores)
@@ -44,17 +55,48 @@ def keep_best(
         chosen = [where[name] for name in group]
         live = jnp.concatenate([live_leaves[i].ravel() for i in chosen])
         flat = jnp.concatenate([score_leaves[i].ravel() for i in chosen])
-        lowest = jnp.finfo(flat.dtype).min
-        flat = jnp.maximum(jnp.where(jnp.isnan(flat), lowest, flat), lowest)
-        best_first = jnp.argsort(jnp.where(live, flat, -jnp.inf), descending=True, stable=True)
-        keep = jnp.arange(live.size) < counts[number]
-        kept = jnp.zeros_like(live).at[best_first].set(keep) & live
+        kept = _best(flat, live, counts[number], keys.derive(key, "ties", number))
         offset = 0
         for i in chosen:
             size, shape = live_leaves[i].size, live_leaves[i].shape
             live_leaves[i] = kept[offset : offset + size].reshape(shape)
             offset += size
     return treedef.unflatten(live_leaves)
+
+
+def _best(scores: jax.Array, live: jax.Array, count: jax.Array, key: Key) -> jax.Array:
+    """Which `count` of the live are best, by the threshold that sorting the values alone gives."""
+    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    lowest = jnp.finfo(scores.dtype).min
+    scores = jnp.maximum(jnp.where(jnp.isnan(scores), lowest, scores), lowest)
+    scores = jnp.where(live, scores, -jnp.inf)
+    last = scores.size - 1
+    threshold = jnp.sort(scores)[jnp.clip(scores.size - count, 0, last)]
+    above = scores > threshold
+    tied = (scores == threshold) & live
+    spare = count - above.sum(dtype=jnp.int32)
+
+    def draw() -> jax.Array:
+        place = jnp.where(tied, _shuffled(key, scores.size), jnp.uint32(2**32 - 1))
+        ends = jnp.sort(place)[jnp.clip(spare - 1, 0, last)]
+        return tied & (place <= ends) & (spare > 0)
+
+    # A sort more only where there is something to choose.
+    return above | lax.cond(tied.sum(dtype=jnp.int32) > spare, draw, lambda: tied)
+
+
+def _shuffled(key: Key, size: int) -> jax.Array:
+    """A number of its own for each position, in an order of the key: uint32 [size].
+
+    Each step is a bijection of uint32 (the finalizer of MurmurHash3 between words of the key).
+    """
+    place = jnp.arange(size, dtype=jnp.uint32)
+    for word in jax.random.bits(key, (2,), jnp.uint32):
+        place = place ^ word
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+            place = (place ^ (place >> shift)) * jnp.uint32(factor)
+        place = place ^ (place >> 16)
+    return place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +108,21 @@ class Plan:
       sizes: prunable weights of each group.
       counts: kept weights, [level][group]; level 0 is dense, or what a search from a mask begins
         with.
-      densities: nominal density of each level; level 0 has 1.0, or the mask's own.
+      nominal: density asked of each level; level 0 has 1.0, or the mask's own. Rates of their own
+        for some layers, and rounding, make what is kept (`densities`) another.
+      dense: weights by name, and their number, that stay dense: kernels left out by a rule, and
+        other leaves of two or more axes (embeddings, adapters).
+      kernels: weights of all kernels and of whatever else is prunable.
+      total: all parameters.
     """
 
     groups: tuple[tuple[str, ...], ...]
     sizes: tuple[int, ...]
     counts: tuple[tuple[int, ...], ...]
-    densities: tuple[float, ...]
+    nominal: tuple[float, ...]
+    dense: Mapping[str, int]
+    kernels: int
+    total: int
 
     @property
     def prunable(self) -> tuple[str, ...]:
@@ -87,6 +137,22 @@ class Plan:
     def kept(self, level: int) -> int:
         """Number of prunable weights that level `level` keeps."""
         return sum(self.counts[level])
+
+    def density(self, level: int, *, of: str = "prunable") -> float:
+        """Share of the weights that level `level` keeps, in [0, 1].
+
+        Args:
+          level: of the plan.
+          of: `prunable` weights, all `kernels`, or all parameters (`total`).
+        """
+        prunable = sum(self.sizes)
+        size = {"prunable": prunable, "kernels": self.kernels, "total": self.total}[of]
+        return (size - prunable + self.kept(level)) / size
+
+    @property
+    def densities(self) -> tuple[float, ...]:
+        """Density of each level over the prunable weights."""
+        return tuple(self.density(level) for level in range(self.levels + 1))
 
 
 def pooled(plan: Plan) -> Plan:
@@ -105,24 +171,34 @@ def pooled(plan: Plan) -> Plan:
 def spread(params: Params, plan: Plan) -> Plan:
     """The same number of weights at each level, spread over layers as Erdos-Renyi-kernel.
 
-    A kernel of shape (..., in, out) keeps a share in proportion to the sum of its sizes over
-    their product, at most all (Evci et al., 2020, https://arxiv.org/abs/1911.11134, appendix
-    A.1). Numbers are rounded down, and what is left goes to the largest remainders.
+    A kernel of a window, `in` inputs and `out` outputs keeps a share in proportion to the sum of
+    these sizes over their product, at most all (Evci et al., 2020,
+    https://arxiv.org/abs/1911.11134, appendix A.1). Scanned layers share one share. Numbers are
+    rounded down, and what is left goes to the largest remainders.
 
     Args:
       params: parameters or their shapes.
       plan: whose totals are kept.
     """
+    forms = trees.axes(params)
     shapes = {
-        name: leaf.shape
+        name: _own_shape(leaf.shape, forms.get(name))
         for name, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True)
         if name in plan.prunable
     }
-    sizes = tuple(math.prod(shape) for shape in shapes.values())
-    raw = [sum(shape) / math.prod(shape) for shape in shapes.values()]
+    sizes = tuple(count * math.prod(shape) for count, shape in shapes.values())
+    raw = [sum(shape) / math.prod(shape) for _, shape in shapes.values()]
     counts = tuple(_spread(plan.kept(level), sizes, raw) for level in range(plan.levels + 1))
     groups = tuple((name,) for name in shapes)
     return dataclasses.replace(plan, groups=groups, sizes=sizes, counts=counts)
+
+
+def _own_shape(shape: tuple[int, ...], form: trees.Axes | None) -> tuple[int, tuple[int, ...]]:
+    """Number of stacked layers, and the sizes of one: window, inputs, outputs."""
+    if form is None:
+        return 1, shape
+    stacked, window, inputs, outputs = form.sizes(shape)
+    return stacked, (*window, inputs, outputs)
 
 
 def _spread(total: int, sizes: Sequence[int], raw: Sequence[float]) -> tuple[int, ...]:
@@ -151,7 +227,7 @@ def plan(
     rate: float,
     levels: int,
     rates: Mapping[str, float] | None = None,
-    densities: Sequence[float] = (),
+    densities: Sequence[float] | np.ndarray | jax.Array = (),
     scope: str = "layerwise",
     live: Mapping[str, int] | None = None,
     head: str = "head",
@@ -159,8 +235,9 @@ def plan(
     """Settles every count of a search before it begins.
 
     Each round prunes `round(rate * remaining)` weights of a group, with Python's `round`
-    (halves to even). This gives every Kept column of paper 002 (reading 2.2). Kernels are
-    prunable; a rule for another kind (`bias=0.2`) makes those leaves prunable too.
+    (halves to even). This gives every Kept column of paper 002 (reading 2.2). Kernels of any
+    number of axes are prunable; a rule for another kind (`bias=0.2`, `embedding=0.2`) makes those
+    leaves prunable too. What stays dense is named in the plan.
 
     Args:
       params: parameters or their shapes.
@@ -168,8 +245,9 @@ def plan(
       levels: rounds; ignored where `densities` are given.
       rates: rate by kind of layer or by pattern, first match wins, instead of `rate`;
         0 leaves those layers dense.
-      densities: falling target densities, one a level. A group with a rule prunes the share
-        (1 - density) * its rate / `rate` (half for the output layer of paper 004).
+      densities: falling target densities, one a level, as any sequence or array. A group with a
+        rule prunes the share (1 - density) * its rate / `rate` (half for the output layer of
+        paper 004).
       scope: `layerwise` ranks within each leaf, `global` over all leaves of the same rule.
       live: weights of each leaf that level 0 begins with, for a search from a mask (the flip of
         paper 002); all of them by default. With rounds only.
@@ -191,7 +269,7 @@ def plan(
         for name in trees.select(pattern, kind_of):
             _ = rule_of.setdefault(name, (pattern, value))
     for name, kind in kind_of.items():
-        if kind in ("conv", "dense", "output"):
+        if kind in trees.KERNELS:
             _ = rule_of.setdefault(name, ("", rate))
     members: dict[str, list[str]] = {}
     for name in sizes:
@@ -203,7 +281,7 @@ def plan(
     groups = tuple(tuple(names) for names in members.values())
     group_rates = tuple(rule_of[group[0]][1] for group in groups)
     totals = tuple(sum(sizes[name] for name in group) for group in groups)
-    if densities:
+    if np.size(densities):
         nominal = _falling(densities)
         counts = _counts_for_densities(nominal, totals, group_rates, rate)
     else:
@@ -217,7 +295,8 @@ def plan(
                 f"level {level} (density {nominal[level]:.3g}) would keep none of {sum(totals)} "
                 "weights; raise the density, or prune fewer rounds"
             )
-    return Plan(groups, totals, counts, nominal)
+    left = trees.weights(params, [name for group in groups for name in group])
+    return Plan(groups, totals, counts, nominal, *left)
 
 
 def of_mask(mask: Mask, prunable: Sequence[str]) -> Plan:
@@ -241,15 +320,16 @@ def of_mask(mask: Mask, prunable: Sequence[str]) -> Plan:
     if not sum(kept):
         raise ValueError(f"the mask keeps none of {sum(sizes)} weights; there is nothing to match")
     groups = tuple((name,) for name in prunable)
-    return Plan(groups, sizes, (sizes, kept), (1.0, sum(kept) / sum(sizes)))
+    nominal = (1.0, sum(kept) / sum(sizes))
+    return Plan(groups, sizes, (sizes, kept), nominal, *trees.weights(mask, prunable))
 
 
 def _check_rates(rate: float, rates: Mapping[str, float], scope: str, levels: int) -> None:
     for name, value in {"rate": rate, **{f"rates {k}": v for k, v in rates.items()}}.items():
         if not 0 <= value < 1:
             raise ValueError(
-                f"{name} is the share of the remaining weights pruned a round, in [0, 1); "
-                f"got {value}"
+                f"{name} is the share of the remaining weights pruned a round, in [0, 1) (0.2 for "
+                f"20 %); got {value}"
             )
     if scope not in SCOPES:
         raise ValueError(trees.unknown(scope, SCOPES, "scope"))
@@ -257,11 +337,17 @@ def _check_rates(rate: float, rates: Mapping[str, float], scope: str, levels: in
         raise ValueError(f"levels is the number of rounds, 0 or more; got {levels}")
 
 
-def _falling(densities: Sequence[float]) -> tuple[float, ...]:
-    chain = tuple(densities) if densities[0] == 1.0 else (1.0, *densities)
-    if any(not b < a for a, b in itertools.pairwise(chain)) or chain[-1] < 0:
-        raise ValueError(f"densities must fall from below 1 and stay above 0; got {chain[1:]}")
-    return chain
+def _falling(densities: Sequence[float] | np.ndarray | jax.Array) -> tuple[float, ...]:
+    given = np.asarray(densities, float)
+    chain = [1.0, *map(float, given.ravel())]
+    if chain[1] == 1.0:
+        del chain[1]
+    if given.ndim > 1 or any(not b < a for a, b in itertools.pairwise(chain)) or chain[-1] < 0:
+        raise ValueError(
+            "densities must fall from below 1 and stay above 0, one number a level (0.2 for 20 %); "
+            f"got {given.tolist()}"
+        )
+    return tuple(chain)
 
 
 def _counts_for_rounds(

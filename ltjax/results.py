@@ -8,6 +8,7 @@ bytes as an uninterrupted one.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import json
+import math
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -35,11 +36,14 @@ class Record:
       level: rounds of pruning; 0 is the dense network.
       replicate: number of the replicate, from 0.
       repeat: number of the draw, from 0, where a control is drawn several times a ticket.
-      density: nominal share of the prunable weights that are kept, in [0, 1].
+      nominal: density asked, in [0, 1].
+      density: share of the prunable weights that are kept, in [0, 1].
       kept: number of kept prunable weights.
       prunable: number of prunable weights.
+      kernels: number of weights of all kernels, and of whatever else is prunable.
       total: number of all parameters.
       layers: kept and prunable weights of each prunable layer.
+      dense: number of weights of each layer that stays dense (biases and norms are not named).
       steps: steps at which the network was evaluated.
       train_loss: mean loss of the batches since the evaluation before; NaN as None.
       validation_accuracy: in [0, 1]; empty without a validation set.
@@ -57,11 +61,14 @@ class Record:
     arm: str
     level: int
     replicate: int
+    nominal: float
     density: float
     kept: int
     prunable: int
+    kernels: int
     total: int
     layers: dict[str, tuple[int, int]]
+    dense: dict[str, int]
     steps: list[int]
     train_loss: list[float | None]
     validation_accuracy: list[float]
@@ -74,6 +81,16 @@ class Record:
     final_accuracy: float
     failed_step: int | None = None
     repeat: int = 0
+
+    @property
+    def kernel_density(self) -> float:
+        """Share of the weights of all kernels that are kept, in [0, 1]."""
+        return (self.kernels - self.prunable + self.kept) / self.kernels
+
+    @property
+    def total_density(self) -> float:
+        """Share of all parameters that are kept, in [0, 1]."""
+        return (self.total - self.prunable + self.kept) / self.total
 
 
 def curve_fields(
@@ -194,11 +211,15 @@ _LOSSES = _Values(
 )
 _FIELDS: Mapping[str, _Values] = {
     **dict.fromkeys(("phase", "arm"), _TEXT),
-    **dict.fromkeys(("level", "replicate", "repeat", "kept", "prunable", "total"), _COUNT),
-    **dict.fromkeys(("density", "accuracy", "final_accuracy"), _SHARE),
+    **dict.fromkeys(("level", "replicate", "repeat"), _COUNT),
+    **dict.fromkeys(("kept", "prunable", "kernels", "total"), _COUNT),
+    **dict.fromkeys(("nominal", "density", "accuracy", "final_accuracy"), _SHARE),
     **dict.fromkeys(("validation_accuracy", "test_accuracy"), _SHARES),
     **dict.fromkeys(("train_loss", "validation_loss", "test_loss"), _LOSSES),
     "layers": _Values("by layer its kept and its prunable weights", _layers),
+    "dense": _Values(
+        "by layer its weights", lambda v: isinstance(v, dict) and all(map(_whole, v.values()))
+    ),
     "steps": _Values(
         "whole numbers, each above the one before",
         lambda v: _list(v, _whole) and v == sorted(set(v)),
@@ -230,7 +251,10 @@ def _implied(r: Record) -> Iterator[tuple[str, bool, str]]:
     for name, number in (("kept", 0), ("prunable", 1)):
         summed = sum(counts[number] for counts in r.layers.values())
         yield name, getattr(r, name) == summed, f"{summed}, the sum over `layers`"
-    yield "total", r.total >= r.prunable, f"at least {r.prunable}, as `prunable`"
+    share = r.kept / r.prunable if r.prunable else 1.0
+    yield "density", math.isclose(r.density, share), f"{share}, `kept` of `prunable`"
+    yield "kernels", r.kernels >= r.prunable, f"at least {r.prunable}, as `prunable`"
+    yield "total", r.total >= r.kernels, f"at least {r.kernels}, as `kernels`"
     for name in _CURVES:
         judges = r.judged_on == "validation" or not name.startswith("validation")
         count = len(r.steps) if judges else 0
@@ -258,9 +282,13 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
     """Writes a file so that it is there whole or not at all, also after a kill."""
     raw = content.encode() if isinstance(content, str) else content
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        written = file.write(raw)
-        assert written == len(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with part.open("wb") as file:
+            written = file.write(raw)
+            assert written == len(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # A full disk does not say where.
+        raise

@@ -1,12 +1,14 @@
 """Run directories: the files of one run, each written whole or not at all.
 
-A run is a sequence of *pieces* (a level, a target training). The records of a piece are written
-as its last act, so that a piece is done where its file exists; whoever starts the run again goes
-on from there. Every file name that a run writes stands in this module.
+A run is a sequence of *pieces* (a level, a target training). A piece is done where its records are
+those that its *seal* counts, which is written as its last act; whoever starts the run again goes on
+from there, and what was lost or changed since is named and computed again. Every file name that a
+run writes stands in this module.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 import fcntl
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -20,7 +22,7 @@ from typing import IO, Any, Self
 
 import jax
 
-from ltjax import paths, results
+from ltjax import config, paths, results
 
 _DISTRIBUTIONS = {
     "ltjax": "ltjax",
@@ -84,7 +86,7 @@ class RunDir:
           settings: what names the run, JSON-able.
           provenance: what `provenance` returns.
         """
-        self.path = pathlib.Path(out) / run_id
+        self.path = paths.local(out, "out") / run_id
         self._settings = dict(settings)
         self._provenance = dict(provenance)
         self._lock: IO[str] | None = None
@@ -139,17 +141,52 @@ class RunDir:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is complete."""
-        return (self.path / "finished").exists()
+        """Whether the run was completed; `faults` says what it has lost since."""
+        return self._finished_file.exists()
+
+    @property
+    def pieces(self) -> list[str]:
+        """The pieces of a finished run, in order.
+
+        Raises:
+          ValueError: where the run is not finished, or does not know any more.
+        """
+        if not self.finished:
+            raise ValueError(f"the run at {self.path} is not finished; run its command again")
+        return _read_json(self._finished_file, list, of=str, way="")
+
+    def lost(self) -> list[str]:
+        """What the pieces of a finished run have lost since: one sentence each, none if whole."""
+        try:
+            return [
+                self.piece_fault(name) or f"{self._piece_file(name)} is missing"
+                for name in self.pieces
+                if not self.piece_done(name)
+            ]
+        except (ValueError, OSError) as error:
+            return [str(error)]
+
+    def faults(self) -> list[str]:
+        """`lost`, and what was made of the pieces and is not there as it was."""
+        if found := self.lost():
+            return found
+        try:
+            text = results.dumps(self.all_records(self.pieces))
+        except ValueError as error:
+            return [str(error)]
+        if _sum(self.records_file) != hashlib.sha256(text.encode()).hexdigest():
+            return [f"{self.records_file} is missing, or not what its pieces are"]
+        return [] if self.report.exists() else [f"{self.report} is missing"]
 
     def create(self) -> "RunDir":
         """Makes and locks the directory, and writes settings and provenance.
 
         Raises:
           ValueError: where the place is not writable, another process works on the run, or the
-            directory holds other settings under the same id.
+            directory is not one of this run; nothing in it has been touched then.
         """
         try:
+            self._check_settings()
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("a+")
         except OSError as error:
@@ -159,17 +196,22 @@ class RunDir:
         try:
             self._take(lock)
             self._check_settings()
-        except BaseException:
+            for leftover in self.path.rglob(".*.part"):  # Of a killed `write_whole`.
+                leftover.unlink()
+            results.write_whole(self.settings_file, _json(self._settings))
+            known = self._known_provenance()
+            if self._provenance not in known:
+                results.write_whole(self.provenance_file, _json([*known, self._provenance]))
+        except BaseException as error:
             lock.close()
+            self._explain(error)
             raise
         self._lock = lock
-        for leftover in self.path.rglob(".*.part"):  # Of a killed `write_whole`.
-            leftover.unlink()
-        results.write_whole(self.settings_file, _json(self._settings))
-        known = _read_json(self.provenance_file) if self.provenance_file.exists() else []
-        if self._provenance not in known:
-            results.write_whole(self.provenance_file, _json([*known, self._provenance]))
         return self
+
+    def _known_provenance(self) -> list[dict[str, Any]]:
+        file = self.provenance_file
+        return _read_json(file, list, of=dict) if file.exists() else []
 
     def _take(self, lock: IO[str]) -> None:
         try:
@@ -185,12 +227,26 @@ class RunDir:
         lock.flush()
 
     def _check_settings(self) -> None:
-        if not self.settings_file.exists():
+        if not self.path.is_dir():
             return
-        theirs, ours = _read_json(self.settings_file), json.loads(_json(self._settings))
+        if not self.settings_file.exists():
+            for found in self.path.iterdir():  # A killed `create` leaves no more than these.
+                if not re.fullmatch(r"\.lock|\.settings\.json\.\d+\.part", found.name):
+                    raise ValueError(
+                        f"{self.path} holds {found.name} and no settings.json, so it is no run; "
+                        "choose another out directory"
+                    )
+            return
+        theirs, ours = self.settings(), json.loads(_json(self._settings))
+        _ = self._known_provenance()
         # A field that one of them lacks came or went later and is at a harmless default.
-        for name in theirs.keys() & ours.keys():
-            if theirs[name] != ours[name]:
+        common = theirs.keys() & ours.keys()
+        if 2 * len(common) < len(ours):
+            raise ValueError(
+                f"{self.settings_file} is of no such run; choose another out directory"
+            )
+        for name in ours:
+            if name in common and theirs[name] != ours[name]:
                 raise ValueError(
                     f"{self.path} holds a run with {name}={theirs[name]!r}, not {ours[name]!r}; "
                     "choose another out directory"
@@ -212,8 +268,20 @@ class RunDir:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Gives the lock back."""
+        """Gives the lock back; an error of a full disk says where, and what to do.
+
+        Raises:
+          OSError: where the disk is full.
+        """
         self.close()
+        self._explain(error)
+
+    def _explain(self, error: BaseException | None) -> None:
+        if config.is_full(error):
+            raise OSError(
+                f"the disk of {self.path} is full; make room, and the same command goes on where "
+                "it stopped"
+            ) from error
 
     def ticket(self, name: str) -> pathlib.Path:
         """Where the ticket called `name` lies."""
@@ -229,23 +297,77 @@ class RunDir:
         shutil.rmtree(self.partial, ignore_errors=True)
 
     def settings(self) -> dict[str, Any]:
-        """The settings that name the run, as they were written."""
-        return _read_json(self.settings_file)
+        """The settings that name the run, as they were written.
+
+        Raises:
+          ValueError: where the file is corrupt, or no table of settings.
+        """
+        return _read_json(self.settings_file, dict)
 
     def latest_provenance(self) -> dict[str, Any]:
-        """The environment that worked on the run last."""
-        return _read_json(self.provenance_file)[-1]
+        """The environment that worked on the run last.
+
+        Raises:
+          ValueError: where the file is corrupt, or no list of environments.
+        """
+        if known := self._known_provenance():
+            return known[-1]
+        raise ValueError(f"{self.provenance_file} is missing or empty; run the command again")
 
     def piece_done(self, name: str) -> bool:
-        """Whether the piece is complete."""
-        return self._piece_file(name).exists()
+        """Whether the piece is complete, and its records are those that were written."""
+        return self._seal_file(name).exists() and not self.piece_fault(name)
+
+    def piece_fault(self, name: str) -> str:
+        """What is wrong with a piece that was completed once; empty where nothing is."""
+        file, seal = self._piece_file(name), self._seal_file(name)
+        if not seal.exists():
+            return f"{file} has no {seal.name}" if file.exists() else ""
+        try:
+            told = _read_json(seal, dict, way="")
+        except (ValueError, OSError) as error:
+            return str(error)
+        if not file.exists():
+            return f"{file} is missing"
+        if _sum(file) != told.get("sha256"):
+            found = sum(1 for line in file.read_bytes().splitlines() if line.strip())
+            return f"{file} is not as it was written ({found} of {told.get('records')} records)"
+        if told.get("arrays") and not self.ticket(name).exists():
+            return f"{self.ticket(name)} is missing"
+        return ""
+
+    def has_arrays(self, name: str) -> bool:
+        """Whether a piece that is done has a checkpoint."""
+        return bool(_read_json(self._seal_file(name), dict).get("arrays"))
 
     def finish_piece(self, name: str, records: Iterable[results.Record]) -> None:
-        """Writes the records of a piece: its last act, which makes it done."""
+        """Seals and writes the records of a piece: its last act, which makes it done.
+
+        Raises:
+          ValueError: where the piece was sealed before, over other records. What came of those
+            would stand beside these.
+        """
         self._check_locked()
-        file = self._piece_file(name)
+        file, seal = self._piece_file(name), self._seal_file(name)
+        records = list(records)
+        text = results.dumps(records)
+        told = {
+            "records": len(records),
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "arrays": self.ticket(name).exists(),
+        }
+        try:
+            before = _read_json(seal, dict, way="").get("sha256") if seal.exists() else None
+        except (ValueError, OSError):
+            before = None
+        if before not in (None, told["sha256"]):
+            raise ValueError(
+                f"piece {name} of {self.path}, computed again, gives other records than before, "
+                "so it ran on other devices or versions; take those, or another out directory"
+            )
         file.parent.mkdir(exist_ok=True)
-        results.write_whole(file, results.dumps(records))
+        results.write_whole(seal, _json(told))
+        results.write_whole(file, text)
 
     def read_piece(self, name: str) -> list[results.Record]:
         """The records of a finished piece.
@@ -254,12 +376,15 @@ class RunDir:
           ValueError: where the piece is not done or its file is corrupt.
         """
         file = self._piece_file(name)
-        if not file.exists():
-            raise ValueError(f"piece {name!r} of {self.path} is not done; run the command again")
+        if not self.piece_done(name):
+            fault = self.piece_fault(name) or f"piece {name!r} of {self.path} is not done"
+            raise ValueError(f"{fault}; run the command again")
         try:
             return results.loads(file.read_text())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{file} is corrupt; delete it and run the command again") from error
+        except ValueError as error:
+            raise ValueError(
+                f"{file}: {error}; another version wrote it, choose another out directory"
+            ) from error
 
     def all_records(self, order: Sequence[str]) -> list[results.Record]:
         """The records of the pieces in `order`, all of which are done."""
@@ -270,10 +395,17 @@ class RunDir:
         self._check_locked()
         results.write_whole(self.records_file, results.dumps(self.all_records(order)))
 
-    def finish(self) -> None:
-        """Marks the run as complete."""
+    def finish(self, order: Sequence[str]) -> None:
+        """Marks the run as complete, with all its pieces in order."""
         self._check_locked()
-        results.write_whole(self.path / "finished", "")
+        results.write_whole(self._finished_file, _json(list(order)))
+
+    @property
+    def _finished_file(self) -> pathlib.Path:
+        return self.path / "finished"
+
+    def _seal_file(self, name: str) -> pathlib.Path:
+        return self._piece_file(name).with_suffix(".seal.json")
 
     def _piece_file(self, name: str) -> pathlib.Path:
         return self.path / "records" / f"{_file_name(name)}.jsonl"
@@ -291,8 +423,22 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
-def _read_json(file: pathlib.Path) -> Any:
+def _read_json(
+    file: pathlib.Path,
+    kind: type,
+    *,
+    of: type = object,
+    way: str = "; delete its directory and start anew",
+) -> Any:
     try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file} is corrupt; delete its directory and start anew") from error
+        value = json.loads(file.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is corrupt{way}") from error
+    if not isinstance(value, kind) or not all(isinstance(part, of) for part in value):
+        raise ValueError(f"{file} holds something else than a run writes there{way}")
+    return value
+
+
+def _sum(file: pathlib.Path) -> str:
+    """SHA-256 of a file; empty where there is none."""
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""

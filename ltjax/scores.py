@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 import jax
+from jax import lax
 import jax.numpy as jnp
+import numpy as np
 
-from ltjax.types import Images, Key, Logits, LossFn, Params, Scores
+from ltjax import keys, trees
+from ltjax.types import Images, Key, Labels, Logits, LossFn, Params, Scalar, Scores
 
 
 class Probe(NamedTuple):
@@ -20,12 +23,14 @@ class Probe(NamedTuple):
       loss: the mean loss of parameters on one batch.
       forward: (parameters, images) -> logits, in evaluation mode.
       images: the batch, float32 [batch, height, width, channels].
+      labels: its labels as outputs of the network, int32 [batch].
     """
 
     key: Key
     loss: LossFn
     forward: Callable[[Params, Images], Logits]
     images: Images
+    labels: Labels
 
 
 class ScoreFn(Protocol):
@@ -44,10 +49,8 @@ def magnitude(params: Params, probe: Probe) -> Scores:
 
 def random(params: Params, probe: Probe) -> Scores:
     """Uniform numbers, each leaf with its own key."""
-    leaves, treedef = jax.tree.flatten(params)
-    keys = jax.random.split(probe.key, len(leaves))
-    return treedef.unflatten(
-        [jax.random.uniform(k, p.shape) for k, p in zip(keys, leaves, strict=True)]
+    return trees.map_with_name(
+        lambda name, p: jax.random.uniform(keys.derive(probe.key, name), p.shape), params
     )
 
 
@@ -89,11 +92,61 @@ def synflow(params: Params, probe: Probe) -> Scores:
     Needs no data (https://arxiv.org/abs/2006.05467, section 6). Meant for many small cuts: the
     scores that enter a layer sum to those that leave it, so that a layer about to be emptied
     rates its last weights highest.
+
+    R grows or shrinks with every layer and leaves float32 in a deep network. Then the scores are
+    computed up to a common factor, which ranks alike: from a darker or brighter image (biases
+    alike), exact for all networks that are positively homogeneous (skip connections too); or from
+    kernels divided by what they let through on average, exact where layers follow one another.
+    Euler's theorem on homogeneous functions tells whether they are. Where they are not, the
+    scores stay as they were, not finite perhaps, for the caller to refuse.
     """
     image = jnp.ones_like(probe.images[:1])
     positive = jax.tree.map(jnp.abs, params)
-    flow = jax.grad(lambda p: probe.forward(p, image).sum())(positive)
-    return jax.tree.map(jnp.multiply, positive, flow)
+    forms = trees.axes(params)
+    kernels = {
+        name: forms[name].sizes(leaf.shape)
+        for name, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True)
+        if name in forms
+    }
+
+    def rate(bright: jax.Array, divided: jax.Array) -> tuple[Scores, jax.Array]:
+        def scaled(name: str, leaf: jax.Array) -> jax.Array:
+            if name in kernels:
+                stacked, _, _, outputs = kernels[name]
+                through = leaf.sum() / (stacked * outputs)
+                return jnp.where(divided & (through > 0), leaf / through, leaf)
+            return leaf * bright if name.endswith("bias") else leaf
+
+        def flow(params: Params, image: Images) -> Scalar:
+            return probe.forward(params, image).sum() * bright
+
+        here = trees.map_with_name(scaled, positive)
+        total, (slopes, slope) = jax.value_and_grad(flow, (0, 1))(here, image * bright)
+        scores = jax.tree.map(jnp.multiply, here, slopes)
+        of = dict(zip(trees.names(scores), jax.tree.leaves(scores), strict=True))
+        finite = [jnp.isfinite(leaf).all() for leaf in of.values()]
+        weights = dict(zip(trees.names(here), jax.tree.leaves(here), strict=True))
+        large = [(of[n] > _TINY).any() | ~weights[n].any() for n in kernels]
+        added = sum((leaf.sum() for n, leaf in of.items() if n.endswith("bias")), 0.0)
+        euler = [jnp.abs((image * bright * slope).sum() + added - total) <= _EXACT * total]
+        for name, (stacked, *_) in kernels.items():
+            euler.append(~divided | (jnp.abs(of[name].sum() / stacked - total) <= _EXACT * total))
+        plain = (bright == 1) & ~divided
+        return scores, jnp.stack([*finite, *large, jnp.stack(euler).all() | plain]).all()
+
+    def again(state: tuple[jax.Array, Scores, jax.Array]) -> tuple[jax.Array, Scores, jax.Array]:
+        number = state[0]
+        return number + 1, *rate(jnp.asarray(_BRIGHT)[number], number == len(_BRIGHT) - 2)
+
+    begun = (jnp.int32(0), positive, jnp.bool_(False))
+    _, found, _ = lax.while_loop(lambda s: ~s[2] & (s[0] < len(_BRIGHT)), again, begun)
+    return found
+
+
+# Tried in this order: as it is, darker, brighter, with kernels divided, and again as it is.
+_BRIGHT = np.array([1, *(2.0**e for e in (-50, -80, -110, 50, 80, 110)), 1, 1], np.float32)
+_TINY = 1e-30  # Scores below are near what float32 flushes to zero.
+_EXACT = 1e-3
 
 
 SCORES: Mapping[str, ScoreFn] = {

@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from ltjax import checkpoints, paths, portable, tickets
-from ltjax.lottery.common import Found, piece_of
+from ltjax.lottery.common import Found, failed_steps, piece_of
 from ltjax.portable import export
 from ltjax.rundir import RunDir
 from ltjax.tickets import Ticket
@@ -111,6 +111,8 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
       ValueError: where `run` is no directory of a finished search.
     """
     directory = RunDir.at(run)
+    for fault in directory.lost() if directory.finished else ():
+        raise ValueError(f"{fault}; run its command again")
     if not directory.finished or not directory.piece_done(piece_of(0)):
         raise ValueError(f"{run} {_what_it_is(directory)}")
     found: list[Found] = []
@@ -120,18 +122,21 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
         try:
             if not found:
                 theta_0, theta_k = (Variables(**tree[name]) for name in ("theta_0", "theta_k"))
+                split = tree["split"]
             else:
-                theta_0, theta_k = found[0].theta_0, found[0].theta_k
+                theta_0, theta_k, split = found[0].theta_0, found[0].theta_k, found[0].split
             found.append(
                 Found(
                     level=records[0].level,
-                    density=records[0].density,
+                    nominal=records[0].nominal,
                     mask=tree["mask"],
                     theta_0=theta_0,
                     theta_k=theta_k,
                     theta_S=Variables(**tree["theta_S"]),
                     prunable=tuple(records[0].layers),
                     records=records,
+                    split=split,
+                    failed_step=failed_steps(records),
                 )
             )
             tickets.check_parts(found[-1])
@@ -147,8 +152,8 @@ def _what_it_is(run: RunDir) -> str:
     """What a run is that is no finished search, and what to give instead."""
     asked = run.settings()
     if "target" in asked:  # A transfer.
-        moved = asked.get("ticket") or f"{run.path.parent / 'find-...'}, by its name"
-        return f"is a transfer, which holds no tickets; give the search that it moved: {moved}"
+        moved = asked.get("ticket") or f"the search {run.path.parent / 'find-...'}"
+        return f"is a transfer, which holds no tickets; give what it moved: {moved}"
     if run.finished:
         return "is a finished run but no search; give the directory of a run of find_ticket"
     return "is no finished search; finish it with the command that began it"

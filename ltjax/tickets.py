@@ -61,6 +61,9 @@ class Start(NamedTuple):
     """Number of the order of examples; trainings with the same number see the same batches."""
     schedule_offset: int
     """Added to the step to give the schedule position."""
+    failed_step: np.ndarray | None = None
+    """int [replicates], the step at which a replicate failed at a level that this one comes from,
+    else -1; None is all -1. A lineage that failed stays failed."""
 
 
 class Outcome(Protocol):
@@ -79,6 +82,11 @@ class Outcome(Protocol):
     @property
     def opt_state(self) -> Tree:
         """Of the last step."""
+        ...
+
+    @property
+    def failed_step(self) -> np.ndarray | None:
+        """As in `Start`, this training included."""
         ...
 
 
@@ -179,6 +187,7 @@ def rewinder(
             first=first,
             order=0 if "order" in reset else number,
             schedule_offset=0 if "schedule" in reset else ended_at - first,
+            failed_step=before.trained.failed_step,
         )
 
     return rewind

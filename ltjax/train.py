@@ -79,7 +79,7 @@ class Recipe:
       batch_size: examples a step.
       steps: steps of the whole training.
       every: steps between evaluations.
-      snapshot: step whose variables are kept as theta_k, or None.
+      snapshot: step whose variables may be kept as theta_k, or None; it is evaluated.
       patience: regular evaluations (those at multiples of `every`) without a better validation
         result before it stops, though never before `snapshot`; 0 never stops.
       measure: `accuracy` or `loss`, which validation result is compared.
@@ -133,7 +133,6 @@ class State(NamedTuple):
 
     variables: Variables
     opt_state: Tree
-    snapshot: Variables
     best: Variables
     best_value: jax.Array
     best_step: jax.Array
@@ -185,7 +184,6 @@ def begin(
     return State(
         variables=variables,
         opt_state=optimizers.at_step(opt_state, first + member.schedule_offset),
-        snapshot=empty if recipe.snapshot is None else variables,
         best=variables if recipe.keep == "best" else empty,
         best_value=jnp.float32(-jnp.inf),
         best_step=jnp.int32(-1),
@@ -328,7 +326,8 @@ def probe(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -
     def forward(params: Params, images: Images) -> jax.Array:
         return recipe.apply(Variables(params, member.start.stats), images, train=False)[0]
 
-    return Probe(draw, loss, forward, pixels_to_images(pixels, data))
+    images = pixels_to_images(pixels, data)
+    return Probe(draw, loss, forward, images, labels)
 
 
 def _evaluate(
@@ -376,7 +375,7 @@ def evaluate(
 
 
 def _judge(state: State, report: Evaluation, step: jax.Array, recipe: Recipe) -> State:
-    """Books the evaluation: best so far, patience, snapshot, failure."""
+    """Books the evaluation: best so far, patience, failure."""
     judged = jnp.isfinite(report.validation_loss)
     value = report.validation_accuracy
     if recipe.measure == "loss":
@@ -404,9 +403,6 @@ def _judge(state: State, report: Evaluation, step: jax.Array, recipe: Recipe) ->
         stopped=failed | out_of_patience,
         failed_step=failed_step,
     )
-    if recipe.snapshot is not None:
-        here = step == recipe.snapshot
-        state = state._replace(snapshot=choose(here, state.variables, state.snapshot))
     if recipe.keep == "best":
         state = state._replace(best=choose(better, state.variables, state.best))
     return state

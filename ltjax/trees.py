@@ -1,13 +1,14 @@
 """Trees addressed by readable leaf names, such as `dense_0/kernel`.
 
 A *pattern* is a shell-style pattern on the whole name (`conv_*/kernel`), or the name of a
-*kind* of leaf: `conv`, `dense`, `output` (kernels), `bias`, `norm`.
+*kind* of leaf: `conv`, `dense`, `attention`, `output` (kernels), `embedding`, `bias`, `norm`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 import difflib
 import fnmatch
-from typing import Any, TypeVar
+import math
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 
@@ -15,7 +16,12 @@ from ltjax.types import Tree
 
 T = TypeVar("T")
 
-KINDS = ("conv", "dense", "output", "bias", "norm", "other")
+KERNELS = ("conv", "dense", "attention", "output")
+"""Kinds of kernels: what is prunable unless a rule says otherwise."""
+
+KINDS = (*KERNELS, "embedding", "bias", "norm", "other")
+
+_ATTENTION = ("query", "key", "value", "out")
 
 
 def names(tree: Tree) -> list[str]:
@@ -40,30 +46,139 @@ def map_with_name(function: Any, tree: Tree, *rest: Tree) -> Tree:
     )
 
 
-def kinds(params: Tree, *, head: str = "head") -> dict[str, str]:
-    """The kind of each leaf by name.
+class Axes(NamedTuple):
+    """What the axes of a kernel are: so many of each, in this order.
 
-    A `kernel` of four axes is `conv`, of two axes `dense`, or `output` in the module `head`;
-    a leaf `bias` is `bias`, but `norm` where the same module has a `scale`.
+    `stacked` axes tell layers apart that are scanned (`nn.scan`) or repeated side by side;
+    `window` axes are those of a convolution; a unit of `outputs` is connected to all of `window`
+    and `inputs`.
+    """
+
+    stacked: int
+    window: int
+    inputs: int
+    outputs: int
+
+    def sizes(self, shape: Sequence[int]) -> tuple[int, tuple[int, ...], int, int]:
+        """Number of stacked layers, sizes of the window, number of inputs and of outputs."""
+        a, b = self.stacked, self.stacked + self.window
+        c = b + self.inputs
+        return math.prod(shape[:a]), tuple(shape[a:b]), math.prod(shape[b:c]), math.prod(shape[c:])
+
+
+def kinds(params: Tree, *, head: str = "head") -> dict[str, str]:
+    """The kind of each leaf by name: its role, whatever its number of axes.
+
+    A leaf `kernel` is `output` in the module `head`; `attention` beside siblings `query`, `key`
+    and `value` or right inside of a module called so; else `conv` where it has a window as `axes`
+    finds it, or `dense`. A leaf `embedding` is that; `scale`, and `bias` beside a scale or in a
+    module called a norm, are `norm`; another `bias` is `bias`. What is none of these (position
+    embeddings, class tokens, adapters) is `other`.
 
     Args:
       params: parameters, or their shapes.
       head: name of the module that computes the logits.
+
+    Raises:
+      ValueError: where two leaves have one name.
     """
-    found = {}
-    all_names = names(params)
-    scaled = {n.rsplit("/", 1)[0] for n in all_names if n.split("/")[-1] == "scale"}
-    for name, leaf in zip(all_names, jax.tree.leaves(params), strict=True):
-        module, _, last = name.rpartition("/")
-        if last == "kernel" and (module == head or module.endswith("/" + head)):
-            found[name] = "output"
-        elif last == "kernel":
-            found[name] = {4: "conv", 2: "dense"}.get(len(leaf.shape), "other")
-        elif module in scaled:
-            found[name] = "norm"
-        else:
-            found[name] = "bias" if last == "bias" else "other"
+    return {name: kind for name, (kind, _) in _roles(params, head).items()}
+
+
+def axes(params: Tree, *, head: str = "head") -> dict[str, Axes]:
+    """The axes of each kernel by name.
+
+    A bias has the stacked and the output axes of its kernel, which tells scanned layers and
+    layers of several output axes (`nn.DenseGeneral`) from convolutions. Where there is no bias,
+    names decide: those that Flax gives by itself (`Dense_0`, `ScanBlock_0`, `VmapBlock_0`) and
+    those of attention; a kernel of three or more axes is a convolution then.
+    """
+    return {name: found for name, (_, found) in _roles(params, head).items() if found is not None}
+
+
+class Weights(NamedTuple):
+    """How many weights stand outside of pruning.
+
+    Attributes:
+      dense: leaves that are not prunable and neither `bias` nor `norm`, with their sizes.
+      kernels: weights of all kernels and of whatever else is prunable.
+      total: all parameters.
+    """
+
+    dense: dict[str, int]
+    kernels: int
+    total: int
+
+
+def weights(params: Tree, prunable: Collection[str]) -> Weights:
+    """What stays dense where `prunable` are the leaves up for pruning."""
+    kind_of, chosen = kinds(params), set(prunable)
+    sizes = {n: math.prod(x.shape) for n, x in zip(kind_of, jax.tree.leaves(params), strict=True)}
+    return Weights(
+        {n: s for n, s in sizes.items() if n not in chosen and kind_of[n] not in ("bias", "norm")},
+        sum(s for n, s in sizes.items() if n in chosen or kind_of[n] in KERNELS),
+        sum(sizes.values()),
+    )
+
+
+def _roles(params: Tree, head: str) -> dict[str, tuple[str, Axes | None]]:
+    paths, _ = jax.tree.flatten_with_path(params)
+    shapes = {tuple(_part(k) for k in path): tuple(leaf.shape) for path, leaf in paths}
+    scaled = {path[:-1] for path in shapes if path[-1:] == ("scale",)}
+    modules = {path[:n] for path in shapes for n in range(len(path))}
+    found: dict[str, tuple[str, Axes | None]] = {}
+    for path, shape in shapes.items():
+        module, last = path[:-1], path[-1] if path else ""
+        where, kind, form = "/".join(module), "other", None
+        normal = module in scaled or (
+            "norm" in "".join(module[-1:]).lower() and (*module, "kernel") not in shapes
+        )
+        if last == "kernel":
+            siblings = {(*module[:-1], name) for name in _ATTENTION[:3]}
+            around = "".join(module[-2:-1]).lower()
+            attends = siblings <= modules or "attention" in around or "attn" in around
+            form = _axes(module, shape, shapes.get((*module, "bias")), attends=attends)
+            kind = "conv" if form.window else "attention" if attends else "dense"
+            if where == head or where.endswith("/" + head):
+                kind = "output"
+        elif last == "embedding":
+            kind = "embedding"
+        elif last == "scale" or last.endswith("/scale") or (last == "bias" and normal):
+            kind = "norm"
+        elif last == "bias":
+            kind = "bias"
+        if (name := "/".join(path)) in found:
+            raise ValueError(f"two parameters are called {name!r}; rename one of them")
+        found[name] = (kind, form)
     return found
+
+
+def _axes(
+    module: tuple[str, ...], shape: tuple[int, ...], bias: tuple[int, ...] | None, *, attends: bool
+) -> Axes:
+    last, rank = module[-1].lower() if module else "", len(shape)
+    general = last.startswith("densegeneral")
+    # Own axes of the layer as its name tells them: inputs and outputs, without a window.
+    if attends and last in _ATTENTION and rank > 2:
+        named = (2, 1) if last == "out" else (1, 2)
+    else:
+        named = (1, 1) if last.startswith("dense") and not general else None
+    stacked, outputs = None, 1
+    if bias is not None:
+        for own in dict.fromkeys([named[1] if named else 1, *range(1, len(bias) + 1)]):
+            stack = len(bias) - own
+            if 0 <= stack < rank - own and bias == shape[:stack] + shape[rank - own :]:
+                stacked, outputs = stack, own
+                break
+    if stacked is None and named:
+        stacked, outputs = rank - sum(named), named[1]
+    if stacked is None:
+        stacked = sum(part.startswith(("Scan", "Vmap")) for part in module)
+        stacked = min(stacked, rank - 2)
+    stacked = max(stacked, 0)
+    rest = max(rank - stacked - outputs, 0)
+    window = 0 if named or general or outputs > 1 else max(rest - 1, 0)
+    return Axes(stacked, window, rest - window, outputs)
 
 
 def select(pattern: str, kind_of: Mapping[str, str]) -> list[str]:

@@ -4,7 +4,7 @@ A *unit* is one column of a kernel [inputs, units] with its bias and its row of 
 It is pruned by masking all three. Layers go by the names of their modules, the input side first.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import itertools
 import re
 
@@ -54,7 +54,7 @@ def layers(params: Params, *, head: str = "head") -> list[str]:
         for name, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True)
     }
     modules = {name.rpartition("/")[0] for name in shapes}
-    order = sorted(modules, key=lambda m: (m.split("/")[-1] == head, _natural(m)))
+    order = _in_order(modules, head)
     for module in order:
         if len(shapes.get(f"{module}/kernel", ())) != 2:
             raise ValueError(f"units are those of dense layers; {module or 'the network'} is none")
@@ -161,11 +161,24 @@ def connected(mask: Mask, *, head: str = "head") -> Mask:
 
 
 def in_degrees(mask: Mask, *, head: str = "head") -> dict[str, jax.Array]:
-    """How many inputs each unit of each layer is connected to: int32 [units] (004, figure 10)."""
-    return {
-        name: _module(mask, name)["kernel"].sum(axis=0, dtype=jnp.int32)
-        for name in layers(mask, head=head)
-    }
+    """How many inputs each unit of each layer is connected to (paper 004, figure 10).
+
+    Of any network: a unit of a convolution is a channel of its output, its inputs are all of the
+    window. int32 by module, the head last, each of the stacked and output axes of its kernel
+    (`trees.Axes`).
+    """
+    forms = trees.axes(mask, head=head)
+    found = {}
+    for name, leaf in zip(trees.names(mask), jax.tree.leaves(mask), strict=True):
+        if name in forms:
+            stacked, window, inputs, _ = forms[name]
+            over = tuple(range(stacked, stacked + window + inputs))
+            found[name.rpartition("/")[0]] = leaf.sum(axis=over, dtype=jnp.int32)
+    return {name: found[name] for name in _in_order(found, head)}
+
+
+def _in_order(modules: Iterable[str], head: str) -> list[str]:
+    return sorted(modules, key=lambda m: (m.split("/")[-1] == head, _natural(m)))
 
 
 def _module(tree: Params, name: str) -> Params:

@@ -1,5 +1,7 @@
 """Start points and controls: what an arm changes, what it keeps, and what a head is."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from ltjax.arms import (
     arm,
     check_arm,
     check_fits,
+    check_values,
     new_head,
     values_of,
 )
@@ -19,7 +22,6 @@ from ltjax.tickets import Ticket
 from ltjax.types import Variables
 from tests.conftest import assert_trees_equal, small_params, trees_differ
 
-ARMS = (*STARTS, *CONTROLS)
 PRUNABLE = ("conv_0/kernel", "dense_0/kernel", "dense_1/kernel")  # The head is not.
 DENSITIES = dict(zip(PRUNABLE, (0.9, 0.5, 0.1), strict=True))
 
@@ -73,13 +75,15 @@ KEEPS = {
     "redrawn": {"mask", "layers"},
     "shuffled_pairs": {"layers", "pairs"},
     "shuffled_hidden": {"layers", "pairs"},  # The head of the ticket is not prunable here.
-    "shuffled_mask": {"layers", "values"},
+    "shuffled_mask": {"layers", "values", "signs"},
     "shuffled_globally": set(),
+    "redrawn_magnitudes": {"mask", "layers", "signs"},
 }
+ARMS = (*STARTS, *KEEPS)
 
 
 @pytest.mark.parametrize("base", STARTS[:2])
-@pytest.mark.parametrize("name", CONTROLS)
+@pytest.mark.parametrize("name", KEEPS)
 def test_a_control_keeps_what_it_says_and_breaks_the_rest(name, base):
     ticket = leaves(getattr(TICKET, base).params)
     moved = make(name, base=base)
@@ -90,6 +94,7 @@ def test_a_control_keeps_what_it_says_and_breaks_the_rest(name, base):
     kept = {
         "mask": [np.array_equal(mask[n], ours[n]) for n in PRUNABLE],
         "values": [np.array_equal(values[n], ticket[n]) for n in PRUNABLE],
+        "signs": [np.array_equal(np.sign(values[n]), np.sign(ticket[n])) for n in PRUNABLE],
         "layers": [counts[n] == int(ours[n].sum()) for n in PRUNABLE],
         "pairs": [pairs(values[n], mask[n]) == pairs(ticket[n], ours[n]) for n in PRUNABLE],
     }
@@ -97,18 +102,40 @@ def test_a_control_keeps_what_it_says_and_breaks_the_rest(name, base):
         assert layers == [what in KEEPS[name]] * len(PRUNABLE), what
 
 
-@pytest.mark.parametrize("name", CONTROLS)
+@pytest.mark.parametrize("name", KEEPS)
 def test_a_control_draws_all_values_afresh_or_keeps_all_but_the_prunable_ones(name):
     moved = make(name)
     source = TARGET if CONTROLS[name].fresh else TICKET.theta_0
     mask, values = leaves(moved.mask), leaves(moved.variables.params)
+    ticket = leaves(TICKET.theta_0.params)
     for leaf, value in leaves(source.params).items():
+        if name == "redrawn_magnitudes":
+            value = np.sign(ticket[leaf]) * np.abs(value)
         if leaf not in PRUNABLE:
-            np.testing.assert_array_equal(values[leaf], value)
             assert mask[leaf].all()
-        elif CONTROLS[name].fresh:
+        if leaf not in PRUNABLE or CONTROLS[name].fresh:
             np.testing.assert_array_equal(values[leaf], value)
     assert_trees_equal(moved.variables.stats, source.stats)
+
+
+@pytest.mark.parametrize("name", KEEPS)
+def test_a_control_that_keeps_values_where_there_are_none_is_refused(name):
+    """theta_S is 0 where the ticket is pruned, so a mask moved there would keep zeros."""
+    if CONTROLS[name].everywhere:
+        with pytest.raises(ValueError, match=f"{name} moves the mask .* take theta_0 or theta_k"):
+            _ = make(name, base="theta_S")
+        return
+    moved = make(name, base="theta_S")
+    share = {n: (leaves(moved.variables.params)[n][leaves(moved.mask)[n]] == 0) for n in PRUNABLE}
+    assert not any(zero.any() for zero in share.values())
+
+
+def test_a_ticket_without_values_where_it_is_pruned_is_refused():
+    check_values("shuffled_mask", TICKET, base="theta_k")
+    check_values("shuffled_pairs", TICKET, base="theta_S")
+    emptied = dataclasses.replace(TICKET, theta_k=TICKET.theta_S)
+    with pytest.raises(ValueError, match="shuffled_mask keeps the values of conv_0/kernel"):
+        check_values("shuffled_mask", emptied, base="theta_k")
 
 
 @pytest.mark.parametrize(("name", "moves"), [("shuffled_pairs", True), ("shuffled_hidden", False)])
@@ -132,7 +159,7 @@ def test_shuffling_over_all_layers_makes_their_densities_alike():
     assert max(shares) - min(shares) < 0.3
 
 
-@pytest.mark.parametrize("name", [n for n in CONTROLS if n != "redrawn"])
+@pytest.mark.parametrize("name", [n for n, kept in KEEPS.items() if "mask" not in kept])
 def test_a_shuffle_is_a_function_of_its_key(name):
     assert_trees_equal(make(name), make(name))
     assert trees_differ(make(name).mask, make(name, seed=1).mask)
@@ -164,8 +191,9 @@ def test_a_new_head_is_fresh_and_unpruned_in_every_arm(name):
     left = [n for n in PRUNABLE if n not in head]
     assert sum(int(mask[n].sum()) for n in left) == masks.count(TICKET.mask, left).kept
     source = values_of(name, base="theta_0")
-    others = leaves((getattr(TICKET, source) if source else TARGET).params)
-    np.testing.assert_array_equal(values["norm_0/scale"], others["norm_0/scale"])
+    if name != "redrawn_magnitudes":
+        others = leaves((getattr(TICKET, source) if source else TARGET).params)
+        np.testing.assert_array_equal(values["norm_0/scale"], others["norm_0/scale"])
 
 
 def with_head(classes, *, below=None):

@@ -177,9 +177,9 @@ def test_a_contestant_that_cannot_measure_is_refused(answer, error, words):
     [
         ({"models": ("conv3",)}, "conv2"),
         ({"models": ()}, "at least one row"),
-        ({"rounds": 0}, "rounds is at least 1"),
-        ({"seconds": 0.0}, "seconds above 0"),
-        ({"members": -1}, "members 0 or more"),
+        ({"rounds": 0}, "rounds lies in"),
+        ({"seconds": 0.0}, "seconds lies in"),
+        ({"members": -1}, "members lies in"),
         ({"steps": 2}, "at least 3"),
         ({"out": "no/such/place.json"}, "make it first"),
     ],

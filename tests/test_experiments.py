@@ -5,18 +5,20 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from experiments import search, transfer_ticket
 from experiments import settings as settings_
 from experiments.settings import PRESETS, FindTicket
 from experiments.transfer_ticket import TransferTicket
-from ltjax import config, results
+from ltjax import checkpoints, config, results, storage
 from tests.conftest import assert_trees_equal
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -53,8 +55,6 @@ def files(path):
 
 def arrays(path):
     """The arrays of all checkpoints of a run."""
-    from ltjax import checkpoints
-
     return {p.name: checkpoints.load(p)[0] for p in sorted((path / "tickets").iterdir())}
 
 
@@ -70,7 +70,7 @@ def finished(tmp_path_factory):
 
 def test_a_transfer_prints_its_table_and_writes_its_directory(finished):
     done, found, moved = finished
-    for word in ("theta_0", "redrawn", "achieved", f"report: {moved}/report.html"):
+    for word in ("theta_0", "redrawn", "nominal", f"report: {moved}/report.html"):
         assert word in done.stdout
     assert "100 %" in done.stderr
     for run in (found, moved):
@@ -81,6 +81,9 @@ def test_a_transfer_prints_its_table_and_writes_its_directory(finished):
     records = results.loads((moved / "records.jsonl").read_text())
     arms = {"theta_0", "theta_k", "theta_S", *transfer_ticket.TransferTicket().controls}
     assert {r.arm for r in records if r.phase == "target"} == arms
+    assert {r.judged_on for r in records} == {"validation"}
+    assert "The best evaluation was chosen on the validation set." in done.stdout
+    assert "theta_0 minus the control, points of accuracy" in done.stdout
     assert len(records) == 3 * 2 * (1 + len(arms))
     assert [r.kept for r in records if r.phase == "source" and r.replicate == 0] == [1104, 883, 706]
 
@@ -151,6 +154,128 @@ def test_a_saved_search_can_be_moved_by_its_directory(finished):
     assert done.returncode == 0, done.stderr
     assert "theta_0" in done.stdout
     assert "redrawn" not in done.stdout
+    told = pathlib.Path(done.stdout.rpartition("report: ")[2].strip()).parent
+    assert told.name.startswith("transfer-digits-digits-mlp-16-")
+    assert settings_json(told).items() >= settings_json(found).items()
+
+
+def test_a_ticket_tells_its_own_source_and_flags_may_not_say_otherwise(finished):
+    _, found, _ = finished
+    given = TransferTicket(ticket=str(found), out=str(found.parent))
+    own = transfer_ticket.resolve(given)
+    kept = settings_json(found)
+    assert kept["model"] == "mlp-16"
+    assert config.as_dict(own).items() >= kept.items()
+    assert "mlp-16" in transfer_ticket.open_run(own).path.name
+    same = dataclasses.replace(given, length="40it", seed=3)
+    assert transfer_ticket.resolve(same, {"length", "seed", "ticket"}).seed == 3
+    other = dataclasses.replace(given, data="mnist", learning_rate=0.5, reset=("weights",))
+    with pytest.raises(ValueError, match="with --ticket the source is what it was") as caught:
+        _ = transfer_ticket.resolve(other, {"data", "learning_rate", "reset", "target"})
+    for words in (
+        "data=mnist (the ticket: digits)",
+        "learning_rate=0.5",
+        "reset=weights",
+        "on_tar",
+    ):
+        assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+DAMAGE = {
+    "records/source_00.jsonl": ("", "source_00.jsonl is not as it was written (0 of 2 records)"),
+    "tickets/source_01/SHA256SUMS": ("x", "source_01 is corrupt"),
+    "records/source_02.seal.json": ("[]", "holds something else"),
+    "records.jsonl": ("{", ""),
+    "report.html": (None, ""),
+    "finished": ("", "finished is corrupt"),
+}
+
+
+def test_what_a_finished_search_has_lost_is_named_and_made_again(finished, tmp_path, capfd):
+    _, found, _ = finished
+    kept = {k: tuple(v) if isinstance(v, list) else v for k, v in settings_json(found).items()}
+    settings = FindTicket(**kept, out=str(tmp_path))
+    run = search.open_run(settings)
+    shutil.copytree(found, run.path)
+    whole = files(found)
+    for name, (content, _) in DAMAGE.items():
+        file = run.path / name
+        if content is None:
+            file.unlink()
+        else:
+            file.write_text(content)
+    with pytest.raises(ValueError, match=r"finished is corrupt.*; run its command again"):
+        _ = storage.levels(run.path)
+    _ = search.run(settings)
+    told = capfd.readouterr().err
+    for _, words in DAMAGE.values():
+        assert words in told
+    assert files(run.path) == whole
+    assert_trees_equal(arrays(run.path), arrays(found))
+    _ = search.run(settings)
+    assert "note" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, "text", {"step": 3}, {"other": 1}])
+def test_a_strange_state_in_the_middle_costs_the_progress_of_its_piece(
+    content, finished, tmp_path, capfd
+):
+    _, found, _ = finished
+    kept = {k: tuple(v) if isinstance(v, list) else v for k, v in settings_json(found).items()}
+    settings = FindTicket(**kept, out=str(tmp_path))
+    run = search.open_run(settings)
+    shutil.copytree(found, run.path)
+    for name in ("finished", "records/source_02.jsonl"):
+        (run.path / name).unlink()
+    path = run.partial_state("source_02")
+    if content is None:
+        path.mkdir(parents=True)
+        (path / "half").write_text("")
+    elif content == "text":
+        path.parent.mkdir()
+        path.write_text("text")
+    else:
+        tree = {name: np.int32(value) for name, value in content.items()}
+        checkpoints.save(path, tree, meta={"piece": "source_02"})
+    _ = search.run(settings)
+    assert "dropped, and the piece starts at its first step" in capfd.readouterr().err
+    assert files(run.path) == files(found)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_is_one_line_that_says_the_way_on(number, code, tmp_path):
+    run = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "experiments.find_ticket", *FLAGS, "--length=100000it"),
+            *("--save_seconds=0", f"--out={tmp_path}"),
+        ],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 200
+    while not list(tmp_path.glob("find-*/partial/*")) and run.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run.send_signal(number)
+    _, told = run.communicate(timeout=100)
+    assert run.returncode == code
+    lines = told.splitlines()
+    assert lines[-1] == "interrupted; the same command goes on where it stopped"
+    assert all(line.startswith("find on digits ") for line in lines[:-1])
+
+
+def test_a_locale_that_cannot_say_a_path_is_one_line(tmp_path):
+    done = command(
+        *("find_ticket", *FLAGS, f"--out={tmp_path / 'é'}"),
+        LC_ALL="C",
+        PYTHONUTF8="0",
+        PYTHONCOERCECLOCALE="0",
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "set LC_ALL=C.UTF-8 or PYTHONUTF8=1" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_diverged_training_is_named_and_the_rest_is_reported(tmp_path):
@@ -189,10 +314,10 @@ BAD = [
     ({"schedule": "cosin"}, "did you mean cosine"),
     ({"augment": "flips"}, "did you mean flip"),
     ({"window": 9}, r"window of \[9, 9, 1\] does not fit in images of \[8, 8, 1\]"),
-    ({"window": -1}, "each at least 1"),
-    ({"normalize": "cifar"}, "did you mean cifar10"),
+    ({"window": -1}, "window lies in"),
+    ({"normalize": "cifar"}, "no normalize .cifar.; did you mean cifar10"),
     ({"init": "glorot"}, "did you mean glorot"),
-    ({"rate": 1.0}, r"in \[0, 1\); got 1.0"),
+    ({"rate": 1.0}, r"rate lies in \[0, 1\); got 1.0"),
     ({"rates": "conv=0.1"}, "pattern 'conv' matches no parameter"),
     ({"rates": "conv"}, "expected name=number"),
     ({"batch_size": 5000}, "batch_size 5000 must lie in"),
@@ -201,23 +326,35 @@ BAD = [
     ({"half": "c"}, "'c'"),
     ({"length": "10"}, "a duration is 0, or a number and its unit"),
     ({"rewind": "9999it"}, "the rewind step must lie in"),
-    ({"validation": "150%"}, "below 100%"),
+    ({"validation": "150%"}, r"validation: each number lies in \[0, 100\)"),
+    ({"validation": "99999999"}, "validation=99999999 leaves nothing of the"),
+    (
+        {"milestones": ("2ep", "1ep"), "schedule": "step", "length": "9ep"},
+        "milestones rise, above 0",
+    ),
+    ({"milestones": ("9ep",), "schedule": "step"}, "below the length of 40 steps"),
+    ({"classes": "3"}, "classes=3 is one class"),
+    ({"model": "mlp-999999-999999"}, r"2 networks mlp-999999-999999 .* [\d,]+\.\d GiB of memory"),
     ({"validation": "0", "patience": 2}, "need a validation set"),
     ({"reset": ("weigths",)}, "did you mean weights"),
-    ({"replicates": 0}, "replicates must be at least 1"),
-    ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+    ({"replicates": 0}, "replicates lies in"),
+    ({"learning_rate": 0.0}, "learning_rate lies in"),
     ({"densities": "0.5,0.6"}, "densities must fall"),
-    ({"levels": -1}, "levels is the number of rounds"),
+    ({"levels": -1}, "levels lies in"),
     ({"devices": 64}, "devices=64, but there are"),
 ]
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD, ids=lambda v: str(v)[:40])
 def test_bad_settings_of_a_search_make_nothing(changes, message, tmp_path):
-    settings = dataclasses.replace(FindTicket(**{**SMALL, "out": str(tmp_path / "new")}), **changes)
     with pytest.raises((ValueError, OSError), match=message):
-        search.run(settings)
+        search.run(FindTicket(**{**SMALL, "out": str(tmp_path / "new"), **changes}))
     assert not (tmp_path / "new").exists()
+
+
+def transfer(settings):
+    settings = transfer_ticket.resolve(settings)
+    return transfer_ticket.transfer(settings, transfer_ticket.open_run(settings))
 
 
 BAD_TRANSFERS = [
@@ -230,19 +367,19 @@ BAD_TRANSFERS = [
     ({"head": "new"}, "no head 'new'"),
     ({"head_hidden": ("x",)}, "head_hidden"),
     ({"freeze": ("convs*",)}, "matches no parameter"),
+    ({"freeze": ("*",)}, r"freeze=\* leaves nothing to train"),
     ({"on_target": ("lenght=3ep",)}, "did you mean length"),
     ({"on_target": ("batch_size=many",)}, "batch_size is a number"),
+    ({"on_target": ("learning_rate=nan",)}, "learning_rate lies in"),
+    ({"on_target": ("length=²ep",)}, "length: a duration is"),
     ({"ticket": "/nowhere/at/all"}, "/nowhere/at/all"),
 ]
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD_TRANSFERS, ids=lambda v: str(v)[:40])
 def test_bad_settings_of_a_transfer_make_nothing(changes, message, tmp_path):
-    settings = dataclasses.replace(
-        TransferTicket(**{**SMALL, "out": str(tmp_path / "new")}), **changes
-    )
     with pytest.raises((ValueError, OSError), match=message):
-        transfer_ticket.transfer(settings, transfer_ticket.open_run(settings))
+        transfer(TransferTicket(**{**SMALL, "out": str(tmp_path / "new"), **changes}))
     assert not (tmp_path / "new").exists()
 
 

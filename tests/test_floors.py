@@ -10,10 +10,10 @@ import ltjax
 ROOT = pathlib.Path(ltjax.__file__).parent
 FLOORS = (
     {"types", "results", "paths"},
-    {"keys", "trees", "rundir", "intervals"},
+    {"keys", "trees", "intervals"},
     {"analysis", "checkpoints", "config", "convergence", "data", "masks", "models", "optimizers"}
     | {"progress", "published", "scores", "units"},
-    {"pruning", "report", "tickets", "train"},
+    {"pruning", "report", "rundir", "tickets", "train"},
     {"arms", "population", "portable"},
     {"lottery"},
     {"keeper", "storage"},

@@ -9,11 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-from ltjax import data, lottery, masks, models, population, pruning, results, trees
+from ltjax import analysis, data, lottery, masks, models, population, pruning, results, trees
 from ltjax.arms import CONTROLS, STARTS
-from ltjax.population import Trainer
 from tests import toys
 from tests.conftest import assert_trees_equal, trees_differ
+from tests.toys import Spy
 
 NET, DATA, TARGET = toys.net(), toys.blobs(), toys.blobs(seed=1)
 FOUR = toys.blobs(seed=2, classes=4)
@@ -22,18 +22,6 @@ HOW = toys.recipe(optimizer=optax.sgd(0.1, momentum=0.9), snapshot=5)
 PLAN = pruning.plan(NET.shapes().params, rate=0.3, levels=2, rates={"output": 0.1})
 ARMS = (*STARTS, *CONTROLS)
 THETAS = ("theta_0", "theta_k", "theta_S")
-
-
-class Spy(Trainer):
-    """A trainer on one device that remembers its members."""
-
-    def __init__(self, recipe):
-        super().__init__(recipe, devices=jax.devices()[:1])
-        self.seen = []
-
-    def train(self, members, data, **settings):
-        self.seen.append((jax.device_get(members), settings))
-        return super().train(members, data, **settings)
 
 
 TRAINER = Spy(HOW)  # Shared: it compiles once for each size of a population.
@@ -77,7 +65,13 @@ def first_alone():
 
 def test_every_level_keeps_exactly_what_was_planned(levels):
     assert [level.level for level in levels] == [0, 1, 2]
-    assert [level.density for level in levels] == list(PLAN.densities)
+    assert [level.nominal for level in levels] == list(PLAN.nominal)
+    for level, density in zip(levels, PLAN.densities, strict=True):
+        meta = level.ticket(1).meta
+        for said in (level, *level.records):
+            assert (said.density, said.nominal) == (density, level.nominal)
+        assert (meta["density"], meta["nominal"]) == (density, level.nominal)
+    assert levels[2].density > levels[2].nominal + 0.01  # The output is pruned by less.
     check_counts(levels)
 
 
@@ -123,8 +117,8 @@ def test_another_key_changes_everything_random(levels):
     other = find(key=jax.random.key(8), validation=0)
     assert trees_differ(other[0].theta_0, levels[0].theta_0)
     assert trees_differ(other[1].mask, levels[1].mask)
-    for found, judge in ((levels, "validation"), (other, "last")):
-        assert {r.judged_on for level in found for r in level.records} == {judge}
+    for found in (levels, other):  # Nothing is held out.
+        assert {r.judged_on for level in found for r in level.records} == {"last"}
 
 
 def test_more_replicates_leave_the_first_as_it_is(levels, first_alone):
@@ -206,6 +200,7 @@ WRONG = [
     ({"score_at": "ende"}, "did you mean end"),
     ({"score_batch": 51}, r"score_batch must lie in 0\.\.50"),
     ({"replicates": 0}, "replicates must be at least 1; got 0"),
+    ({"judge": "validation"}, "no judge 'validation'; there are: last, test"),
     ({"reset": ["wieghts"]}, "did you mean weights"),
     ({"rewind": "ende"}, "rewind point is a step"),
     ({"rewind": 4}, "recipe.snapshot must be the rewind step 4; got 5"),
@@ -276,6 +271,81 @@ def test_fresh_values_are_drawn_for_each_level_and_replicate(moved):
     assert len(set(values)) == len(values)
 
 
+def test_a_control_is_permuted_otherwise_at_each_level_replicate_and_draw(levels):
+    """One ticket as if at two levels, so that the permutations alone can differ."""
+    one = levels[1]._replace(mask=jax.tree.map(lambda m: np.stack([m[0]] * 2), levels[1].mask))
+    twice = [one._replace(level=number) for number in (1, 2)]
+    TRAINER.seen.clear()
+    settings = {"key": KEY, "arms": ["shuffled_mask"], "repeats": 2, "trainer": TRAINER}
+    _ = list(lottery.transfer(twice, NET, TARGET, HOW, **settings))
+    masks_ = [leaves(members.mask)["dense_0/kernel"] for members, _ in TRAINER.seen]
+    drawn = [mask.tobytes() for group in masks_ for mask in group]
+    assert len(set(drawn)) == len(drawn) == 8
+
+
+def test_theta_k_is_kept_by_level_0_alone_and_outside_of_what_is_trained(levels):
+    def keep(piece, compute):
+        seen = []
+        made = compute(None, seen.append)
+        assert [p.snapshot is not None for p in seen] == [
+            piece == "source_00" and p.step >= 5 for p in seen
+        ]
+        size = sum(leaf.size for leaf in jax.tree.leaves(seen[-1].states.variables))
+        assert sum(leaf.size for leaf in jax.tree.leaves(seen[-1].states)) < 2.5 * size
+        return made
+
+    assert_trees_equal(find(keep=keep)[0].theta_k, levels[0].theta_k)
+
+
+def first(population_):
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[0], population_)
+
+
+class Failing(Spy):
+    """A trainer that breaks replicate 1 of one of its trainings."""
+
+    def __init__(self, recipe, at):
+        super().__init__(recipe)
+        self.at = at
+
+    def train(self, members, data, **settings):
+        if len(self.seen) == self.at:
+            broken = jax.tree.map(np.array, members.start)
+            broken.params["dense_0"]["kernel"][1] = np.nan
+            members = members._replace(start=broken)
+        return super().train(members, data, **settings)
+
+
+@pytest.mark.parametrize(
+    ("at", "one_shot", "failed"), [(0, False, [0, 1, 2]), (1, False, [1, 2]), (1, True, [1])]
+)
+def test_what_comes_from_a_failed_replicate_has_failed(levels, at, one_shot, failed):
+    spy = Failing(HOW, at)
+    sound = levels if not one_shot else find(one_shot=True)
+    found = find(trainer=spy, one_shot=one_shot, keep=plain)
+    check_counts(found)
+    for ours, theirs in zip(found, sound, strict=True):
+        good, bad = ours.records
+        assert good == theirs.records[0]
+        assert_trees_equal(first(arrays(ours)), first(arrays(theirs)))
+        assert analysis.has_failed(bad) == (ours.level in failed)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(ours.theta_S))
+        if ours.level not in failed:
+            _ = ours.ticket(1)
+            continue
+        step = found[failed[0]].records[1].failed_step
+        assert (bad.failed_step, bad.best_step) == (step, -1)
+        assert len(bad.steps) == 1  # Evaluated once: broken at once, or not trained at all.
+        with pytest.raises(ValueError, match=f"replicate 1 has no ticket at level {ours.level}"):
+            ours.ticket(1)
+    moved = lottery.transfer(found, NET, TARGET, HOW, key=KEY, arms=ARMS, trainer=spy)
+    for level, records in enumerate(moved):
+        gone = {(r.replicate, len(r.steps)) for r in records if analysis.has_failed(r)}
+        assert gone == ({(1, 1)} if level in failed else set())
+    cuts = list(lottery.cut(found[0], PLAN))
+    assert [list(c.failed_step >= 0) for c in cuts] == [[False, 0 in failed]] * 2
+
+
 def test_theta_0_at_level_0_is_a_dense_training_on_the_target(moved):
     members = by_arm(moved[1][0])["theta_0"]
     assert all(leaf.all() for leaf in jax.tree.leaves(members.mask))
@@ -315,7 +385,7 @@ def test_a_head_that_fits_is_drawn_afresh_where_asked(levels, first_alone):
 
 def test_a_single_ticket_moves_with_the_dense_network_it_came_from(levels):
     alone = lottery.found(levels[2].ticket(1, meta={"source": "blobs"}))
-    assert (alone.level, alone.density) == (2, PLAN.densities[2])
+    assert (alone.level, alone.nominal) == (2, PLAN.nominal[2])
     assert alone.ticket().meta["level"] == 2
     arms = ("theta_0", "theta_S")
     TRAINER.seen.clear()
@@ -344,14 +414,14 @@ def test_all_levels_together_are_the_same_trainings(levels):
 
 def test_controls_of_values_that_are_not_known_leave_no_record(levels):
     dense = lottery.dense_of(levels[1])
-    arms = ("theta_0", "theta_k", "theta_S", *CONTROLS)
-    (records,) = lottery.transfer(
-        [dense], NET, TARGET, HOW, key=KEY, arms=arms, base="theta_S", trainer=TRAINER
-    )
+    arms = (*STARTS, *(n for n, c in CONTROLS.items() if not c.everywhere))
+    settings = {"key": KEY, "arms": arms, "base": "theta_S", "trainer": TRAINER}
+    records, whole = lottery.transfer([dense, levels[1]], NET, TARGET, HOW, **settings)
+    assert {r.arm for r in whole} == set(arms)
     assert {r.arm for r in records} == {
         "theta_0",
         "theta_k",
-        *(n for n, c in CONTROLS.items() if c.fresh),
+        *(n for n, c in CONTROLS.items() if not c.start),
     }
 
 
@@ -361,6 +431,8 @@ def test_controls_of_values_that_are_not_known_leave_no_record(levels):
         ({"arms": ["theta_o"]}, "did you mean .*theta_0"),
         ({"arms": []}, "give at least one start point or control"),
         ({"base": "redrawn"}, "no start point 'redrawn'"),
+        ({"judge": "tests"}, "did you mean test"),
+        ({"arms": ["theta_0", "shuffled_mask"], "base": "theta_S"}, "shuffled_mask moves the mask"),
         ({"validation": 50}, r"validation must lie in 0\.\.49"),
         ({"network": toys.net(classes=4)}, "has 3 classes and mlp-8 4 outputs"),
         ({"recipe": {"steps": 13}, "trainer": TRAINER}, "the trainer was made of another recipe"),

@@ -1,12 +1,18 @@
 """A mask keeps what it says, whatever the optimizer does, and each permutation what it keeps."""
 
+import collections
+import itertools
+
+from flax import core, nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 
 from ltjax import masks, optimizers, trees
+from ltjax.types import Variables
 from tests.conftest import assert_trees_equal, small_params, trees_differ
 
 PRUNABLE = ("conv_0/kernel", "dense_0/kernel", "dense_1/kernel", "head/kernel")
@@ -29,32 +35,144 @@ def test_apply_gives_plus_zero_even_where_the_weight_is_not_finite():
     assert not np.signbit(out[0])
 
 
-@pytest.mark.parametrize("decay", optimizers.DECAYS)
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
-def test_pruned_weights_stay_exactly_zero_under_every_optimizer(name, nesterov, decay):
+def live(tree, mask):
+    """Only what the mask keeps, leaf by leaf as flat vectors."""
+    return jax.tree.map(lambda p, m: p[m], tree, mask)
+
+
+def whole(vectors, mask):
+    """`live` undone, with zeros for the rest."""
+    return jax.tree.map(
+        lambda v, m: jnp.zeros(m.shape).at[jnp.nonzero(m, size=v.size)].set(v), vectors, mask
+    )
+
+
+def loss(params, t):
+    """Every weight has a gradient, also the pruned ones, and none has that of another step."""
+    hidden = jnp.tanh(jnp.cos(jnp.arange(10.0) + t) @ params["dense_0"]["kernel"])
+    hidden = jnp.tanh(hidden @ params["dense_1"]["kernel"] + params["dense_1"]["bias"] + t)
+    logits = hidden @ params["head"]["kernel"] + params["head"]["bias"]
+    rest = sum(
+        jnp.sum((w - 1.3) ** 2) for n in ("conv_0", "norm_0") for w in jax.tree.leaves(params[n])
+    )
+    return jax.nn.logsumexp(logits * 3) + rest + jnp.sum(params["dense_0"]["bias"] ** 2)
+
+
+gradients = jax.jit(jax.grad(loss))
+
+
+def trained(optimizer, params, gradients, steps=6):
+    update, state = jax.jit(optimizer.update), optimizer.init(params)
+    for t in range(steps):
+        updates, state = update(gradients(params, jnp.float32(t)), state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+CLIP = optax.clip_by_global_norm(0.01)
+OPTIMIZERS = {
+    "sgd": optax.sgd(0.1),
+    "momentum": optax.sgd(0.1, momentum=0.9),
+    "nesterov": optax.sgd(0.1, momentum=0.9, nesterov=True),
+    "adam": optax.adam(0.01),
+    "adamw": optax.adamw(0.01, weight_decay=0.1),
+    "l2 adam": optax.chain(optax.add_decayed_weights(0.1), optax.adam(0.01)),
+    "adam without epsilon": optax.adam(0.01, eps=0.0),
+    "rmsprop": optax.rmsprop(0.01, momentum=0.9, centered=True),
+    "adagrad": optax.adagrad(0.1),
+    "lion": optax.lion(0.01),
+    "clip by value": optax.chain(optax.clip(0.1), optax.sgd(0.1)),
+    "multi steps": optax.MultiSteps(optax.adam(0.01), 3),
+    "ema": optax.chain(optax.sgd(0.1), optax.ema(0.9)),
+    "schedule": optax.adamw(optax.cosine_decay_schedule(0.1, 6)),
+    **{
+        f"ours {name} {decay}": optax.chain(
+            optimizers.make(name, momentum=0.9, nesterov=True, weight_decay=0.1, decay=decay),
+            optax.scale(0.01),
+        )
+        for name in optimizers.OPTIMIZERS
+        for decay in optimizers.DECAYS
+    },
+    "clip by norm": optax.chain(CLIP, optax.sgd(1.0)),
+    "clip by norm, last": optax.chain(optax.adam(1.0), CLIP),
+    "lamb": optax.lamb(0.01, weight_decay=0.1),
+    "lars": optax.lars(0.1, weight_decay=0.1),
+    "clip in multi steps": optax.MultiSteps(optax.chain(CLIP, optax.adam(0.01)), 2),
+    "normalized": optax.chain(optax.normalize_by_update_norm(), optax.sgd(0.1)),
+    "adafactor without means": optax.adafactor(
+        0.01, multiply_by_parameter_scale=False, clipping_threshold=None
+    ),
+}
+EXCEPTIONS = {  # What takes a mean over a leaf, or its shape, counts the pruned weights.
+    "clip by block": optax.chain(optax.clip_by_block_rms(0.01), optax.sgd(0.1)),
+    "adafactor": optax.adafactor(0.01),
+    "factored moments": optax.adafactor(
+        0.01,
+        min_dim_size_to_factor=2,
+        multiply_by_parameter_scale=False,
+        clipping_threshold=None,
+    ),
+    "muon": optax.contrib.muon(0.01),
+}
+
+
+def both_ways(optimizer):
+    """The masked network, and only its kept weights, after training from the same weights."""
     params = small_params()
     mask = random_mask(params)
-    optimizer = masks.sparse(
-        optimizers.make(name, momentum=0.9, nesterov=nesterov, weight_decay=0.1, decay=decay), mask
-    )
     params = masks.apply(params, mask)
-    state = optimizer.init(params)
-    grad = jax.grad(lambda p: sum(jnp.sum((w - 1.3) ** 2) for w in jax.tree.leaves(p)))
-    for _ in range(20):
-        updates, state = optimizer.update(grad(params), state, params)
-        params = optax.apply_updates(params, updates)
-    for p, m in zip(jax.tree.leaves(params), jax.tree.leaves(mask), strict=True):
-        assert bool((p[~m] == 0).all())
-        assert bool((p[m] != 0).all())
+    masked = trained(masks.sparse(optimizer, mask), params, gradients)
+    for p, m in zip(jax.tree.leaves(masked), jax.tree.leaves(mask), strict=True):
+        np.testing.assert_array_equal(p[~m], 0)
+    alone = trained(
+        optimizer, live(params, mask), lambda v, t: live(gradients(whole(v, mask), t), mask)
+    )
+    assert trees_differ(alone, live(params, mask))
+    return live(masked, mask), alone
 
 
-def test_hold_refuses_a_mask_of_another_network():
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_masked_network_trains_as_the_network_without_its_pruned_weights(optimizer):
+    masked, alone = both_ways(optimizer)
+    for a, b in zip(*map(jax.tree.leaves, (masked, alone)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=2e-7)  # Most are equal to the bit.
+
+
+@pytest.mark.parametrize("optimizer", EXCEPTIONS.values(), ids=EXCEPTIONS)
+def test_means_over_leaves_and_their_shapes_are_the_exceptions(optimizer):
+    masked, alone = both_ways(optimizer)
+    worst = max(
+        float(jnp.abs(a - b).max())
+        for a, b in zip(*map(jax.tree.leaves, (masked, alone)), strict=True)
+    )
+    assert worst > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda p: p, r"\d+ weights of 'conv_0/kernel' are not 0 .* start from masks.apply"),
+        (core.freeze, r"not a FrozenDict; pass flax.core.unfreeze\(params\)"),
+        (lambda p: {"params": p}, r"pass variables\['params'\]"),
+        (lambda p: Variables(p, {}), "not a Variables; pass variables.params"),
+        (lambda p: nnx.State(p), r"not a State; pass flax.nnx.to_pure_dict\(state\)"),
+        (lambda p: p | {"head": {"kernel": p["head"]["kernel"][:, :2]}}, "'head/bias' is bool"),
+        (lambda p: p | {"head": list(p["head"].values())}, "'head/bias' is bool"),
+        (lambda p: p | {"more": p["head"]}, "'more/bias' is absent"),
+        (lambda p: collections.OrderedDict(p), "a OrderedDict are not nested as the mask"),
+    ],
+)
+def test_what_is_not_masked_parameters_is_refused_with_what_to_pass(wrong, message):
     params = small_params()
-    mask = masks.dense(params)
-    mask["head"]["kernel"] = mask["head"]["kernel"][:, :2]
-    with pytest.raises(ValueError, match=r"leaf 'head/kernel' is bool\[10, 2\] in the mask"):
-        masks.sparse(optax.sgd(0.1), mask).init(params)
+    mask = random_mask(params)
+    optimizer = masks.sparse(optax.adam(0.1), mask)
+    assert optimizer.init(masks.apply(params, mask)) is not None
+    with pytest.raises(ValueError, match=message) as error:
+        optimizer.init(wrong(params))
+    assert "\n" not in str(error.value)
+    if "weights of" not in message:
+        with pytest.raises(ValueError, match=message):
+            masks.apply(wrong(params), mask)
 
 
 def test_count_is_over_the_prunable_leaves():
@@ -118,3 +236,15 @@ def test_overlap_counts_and_chance():
     b = {"w": {"kernel": jnp.array([[1, 0, 1, 0]], bool)}}
     found = masks.overlap(a, b, ("w/kernel",))
     assert found == masks.Overlap(1, 1, 1, 1.0, pytest.approx((1 / 3) ** 0.5))
+
+
+@pytest.mark.parametrize(("first", "second", "size"), [(2, 5, 7), (1, 6, 8), (4, 3, 9), (6, 2, 7)])
+def test_chance_overlap_is_that_of_all_masks_of_unequal_counts(first, second, size):
+    def mask(kept):
+        return {"w": {"kernel": jnp.asarray(np.isin(np.arange(size), list(kept)))}}
+
+    found = masks.overlap(mask(range(first)), mask(range(second)), ("w/kernel",))
+    every = [len({*range(first)} & {*kept}) for kept in itertools.combinations(range(size), second)]
+    law = scipy.stats.hypergeom(size, first, second)
+    for mean, sd in ((np.mean(every), np.std(every)), (law.mean(), law.std())):
+        assert (found.chance, found.chance_sd) == pytest.approx((mean, sd))

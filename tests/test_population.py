@@ -40,7 +40,7 @@ def trainer_of(model, devices, layout="map"):
 @functools.cache
 def trained(model, devices, layout="map"):
     """The same crowd of three, trained in different company; each program is compiled once."""
-    done = trainer_of(model, devices, layout).train(crowd_of(model), world(model)[2])
+    done = trainer_of(model, devices, layout).train(crowd_of(model), world(model)[2], snapshot=True)
     return jax.device_get({f: getattr(done, f) for f in FIELDS})
 
 
@@ -52,7 +52,7 @@ def test_a_member_has_the_same_bits_alone_and_in_company(model):
     together = trained(model, 1)
     for i in range(3):
         member = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], crowd_of(model))
-        alone = trainer_of(model, 1).train(member, world(model)[2])
+        alone = trainer_of(model, 1).train(member, world(model)[2], snapshot=True)
         for field in FIELDS:
             ours = jax.tree.map(
                 lambda leaf, i=i, axis=int(field == "curve"): np.take(leaf, [i], axis),
@@ -99,8 +99,13 @@ def test_going_on_from_any_leg_ends_with_the_same_bits(at):
     _, _, on_device = world("mlp-8")
     how = toys.recipe(optimizer=toys.optax.adam(0.01), snapshot=2, patience=2, keep="best")
     crowd, saved = toys.members(3), []
-    whole = Trainer(how).train(crowd, on_device, observe=lambda p: saved.append(p.as_tree()))
-    rest = Trainer(how).train(crowd, on_device, resume=saved[at])
+    again = {"failed_step": np.array([-1, 9, -1]), "snapshot": True}
+    whole = Trainer(how).train(
+        crowd, on_device, observe=lambda p: saved.append(p.as_tree()), **again
+    )
+    rest = Trainer(how).train(crowd, on_device, resume=saved[at], **again)
+    assert rest.failed_step.tolist() == [-1, 9, -1]
+    assert rest.curve.ran.sum(axis=0).tolist()[1] == 1  # Failed before: evaluated, not trained.
     for field in ("variables", "snapshot", "opt_state", "curve"):
         assert_trees_equal(*(jax.device_get(getattr(t, field)) for t in (rest, whole)))
     assert rest.steps == whole.steps
@@ -125,8 +130,13 @@ def test_a_member_that_fails_stops_alone():
     good, bad = (trainer.train(c, on_device) for c in (crowd, crowd._replace(start=broken)))
     assert bad.failed_step.tolist() == [-1, 0, -1]
     assert bad.curve.ran[:, 1].tolist() == [True, False, False, False]
-    for i in (0, 2):
-        assert_trees_equal(*(population.member(t.variables, i) for t in (good, bad)))
+    before = trainer.train(crowd, on_device, failed_step=np.array([-1, 7, -1]))
+    assert before.failed_step.tolist() == [-1, 7, -1]
+    assert before.curve.ran[:, 1].tolist() == [True, False, False, False]
+    assert_trees_equal(*(population.member(v, 1) for v in (before.variables, crowd.start)))
+    for other in (bad, before):
+        for i in (0, 2):
+            assert_trees_equal(*(population.member(t.variables, i) for t in (good, other)))
 
 
 def test_an_optimizer_state_goes_on():

@@ -119,7 +119,7 @@ def words_of(page_text):
 def test_the_table_has_one_line_a_level_with_every_number():
     shown = report.table(small())
     lines = [" ".join(line.split()) for line in shown.splitlines()]
-    # Level, density asked for and achieved, kept, then accuracy, deviation and steps by arm.
+    # Level, density asked for and kept, weights, then accuracy, deviation and steps by arm.
     assert "0 100.00 100.00 1,000 91.00 +-1.41 1,250" in lines
     assert "1 80.00 80.00 800 94.00 +-1.41* 1,250 94.00 +-1.41 1,250" in lines
     assert "2 64.00 64.00 640 61.00 (1 failed) 1,200 61.00 (1 failed) 1,200" in lines
@@ -127,6 +127,15 @@ def test_the_table_has_one_line_a_level_with_every_number():
     assert "theta_0, level 2: 1 of 2 trainings failed: a loss; the means are of the others" in lines
     assert "winning ticket down to density 80.00 %" in shown
     assert shown.isascii()
+
+
+def test_what_stays_dense_is_named():
+    left = {"kernels": 1500, "dense": {"embed/embedding": 480, "patch/kernel": 500}}
+    shown = report.table([record(**left), record(level=1, **left)])
+    assert "All kernels: 1,500 weights." in shown
+    assert "Left dense: embed/embedding (480), patch/kernel (500)." in shown
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert any(line.startswith("1 80.00 80.00 86.67 80.20 800") for line in lines)
 
 
 def test_sizes_that_differ_stand_in_the_table():
@@ -171,7 +180,7 @@ def test_columns_stand_under_their_heads():
 def test_the_page_holds_every_number_of_the_records():
     text = words_of(page(small()))
     for row in analysis.summarize(small()):
-        achieved = f"{100 * row.achieved:.2f}"
+        achieved = f"{100 * row.density:.2f}"
         assert f"{row.level} {achieved} {achieved} {row.kept:,}" in text
         spread = f" ({row.failed} failed)" if row.n < 2 else f" ± {100 * row.accuracy_sd:.2f}"
         assert f"{100 * row.accuracy:.2f}{spread}" in text

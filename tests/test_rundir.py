@@ -1,3 +1,5 @@
+import contextlib
+import errno
 import json
 import os
 import signal
@@ -19,11 +21,14 @@ def record(level):
         arm="ticket",
         level=level,
         replicate=0,
-        density=0.8**level,
+        nominal=0.8**level,
+        density=0.8,
         kept=8,
         prunable=10,
+        kernels=10,
         total=12,
         layers={"dense_0": (8, 10)},
+        dense={},
         steps=[0, 5],
         train_loss=[None, 0.5],
         validation_accuracy=[],
@@ -58,7 +63,7 @@ def test_pieces_are_done_when_written_and_survive_a_restart(tmp_path):
         run.finish_piece("level_00", [record(0), record(0)])
         assert not run.finished
         run.write_records(["level_00", "level_01"])
-        run.finish()
+        run.finish(["level_00", "level_01"])
     again = make(tmp_path)
     assert again.finished
     assert again.all_records(["level_00", "level_01"]) == [record(0), record(0), record(1)]
@@ -69,7 +74,7 @@ def test_files_of_a_run(tmp_path):
     with make(tmp_path).create() as run:
         run.finish_piece("level_00", [record(0)])
         run.write_records(["level_00"])
-        run.finish()
+        run.finish(["level_00"])
     inside = tmp_path / "run-1"
     found = {p.relative_to(inside).as_posix() for p in inside.rglob("*") if p.is_file()}
     assert found == {
@@ -77,6 +82,7 @@ def test_files_of_a_run(tmp_path):
         "settings.json",
         "provenance.json",
         "records/level_00.jsonl",
+        "records/level_00.seal.json",
         "records.jsonl",
         "finished",
     }
@@ -109,17 +115,93 @@ def test_partial_states_can_be_removed(tmp_path):
         assert not run.partial.exists()
 
 
-def test_unfinished_and_corrupt_pieces_are_refused(tmp_path):
+def finished(tmp_path):
+    """A run of two pieces, the first with arrays."""
     with make(tmp_path).create() as run:
-        with pytest.raises(ValueError, match=r"piece 'level_00' of .* is not done"):
+        run.ticket("level_00").mkdir(parents=True)
+        run.finish_piece("level_00", [record(0), record(0)])
+        run.finish_piece("level_01", [record(1)])
+        run.write_records(["level_00", "level_01"])
+        run.report.write_text("report")
+        run.finish(["level_00", "level_01"])
+    assert run.faults() == run.lost() == []
+    return run
+
+
+LOST = [
+    ("records/level_00.jsonl", "", "level_00.jsonl is not as it was written (0 of 2 records)"),
+    ("records/level_00.jsonl", "cut", "is not as it was written (1 of 2 records)"),
+    ("records/level_00.jsonl", "[]", "is not as it was written (1 of 2 records)"),
+    ("records/level_00.jsonl", None, "level_00.jsonl is missing"),
+    ("records/level_00.seal.json", None, "level_00.jsonl has no level_00.seal.json"),
+    ("records/level_00.seal.json", "[1]", "holds something else than a run writes there"),
+    ("tickets/level_00", None, "level_00 is missing"),
+    ("finished", "", "finished is corrupt"),
+    ("finished", "[3]", "finished holds something else"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), LOST)
+def test_what_a_finished_run_has_lost_is_named_and_the_piece_is_not_done(
+    name, content, words, tmp_path
+):
+    run = finished(tmp_path)
+    file = run.path / name
+    if content is None:
+        file.rmdir() if file.is_dir() else file.unlink()
+    else:
+        file.write_text(file.read_text().splitlines()[0] + "\n" if content == "cut" else content)
+    (fault,) = run.lost()
+    assert words in fault
+    assert run.faults() == [fault]
+    assert run.piece_done("level_01")
+    if name != "finished":
+        assert not run.piece_done("level_00")
+        with pytest.raises(ValueError, match=r"; run the command again"):
+            run.read_piece("level_00")
+        with run.create():  # Computed again, it is whole.
+            run.ticket("level_00").mkdir(parents=True, exist_ok=True)
+            run.finish_piece("level_00", [record(0), record(0)])
+        assert run.faults() == []
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "report.html"])
+@pytest.mark.parametrize("content", ["cut", None])
+def test_what_is_made_of_the_pieces_is_missed_too(name, content, tmp_path):
+    run = finished(tmp_path)
+    (run.path / name).unlink()
+    if content and name == "records.jsonl":
+        (run.path / name).write_text('{"phase": "sou')
+    assert run.lost() == []
+    (fault,) = run.faults()
+    assert f"{name} is missing" in fault
+
+
+def test_a_piece_computed_again_gives_the_records_that_its_descendants_came_from(tmp_path):
+    run = finished(tmp_path)
+    (run.path / "records" / "level_00.jsonl").unlink()
+    with run.create(), pytest.raises(ValueError, match="other records than before"):
+        run.finish_piece("level_00", [record(0), record(1)])
+    assert not run.piece_done("level_00")
+
+
+def test_unfinished_pieces_and_those_of_another_version_are_refused(tmp_path):
+    with make(tmp_path).create() as run:
+        with pytest.raises(ValueError, match=r"piece 'level_00' of .* is not done; run the comm"):
             run.all_records(["level_00"])
-        run.finish_piece("level_00", [record(0)])
-        file = run.path / "records" / "level_00.jsonl"
-        for text in ("{", '{"level": 1}', "[]", '{"layers": {}}'):
-            file.write_text(text)
-            with pytest.raises(ValueError, match="is corrupt; delete it and run") as caught:
-                run.read_piece("level_00")
-            assert "\n" not in str(caught.value)
+        with pytest.raises(ValueError, match=r"is not finished; run its command again"):
+            _ = run.pieces
+        with monkeypatched_records('{"layers": {}}'):
+            run.finish_piece("level_00", [])
+        with pytest.raises(ValueError, match="line 1 lacks field 'accuracy'; another version"):
+            run.read_piece("level_00")
+
+
+@contextlib.contextmanager
+def monkeypatched_records(text):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "dumps", lambda records: text)
+        yield
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b"])
@@ -134,7 +216,7 @@ def test_writing_needs_the_lock(tmp_path):
     with make(tmp_path).create() as run:
         pass
     with pytest.raises(AssertionError, match="create"):
-        run.finish()
+        run.finish(["level_00"])
 
 
 def test_other_settings_under_the_same_id_are_refused(tmp_path):
@@ -159,12 +241,77 @@ def test_tuples_in_settings_are_lists_on_disk(tmp_path):
         make(tmp_path, settings={"reset": ("weights",)}).create().close()
 
 
-def test_corrupt_settings_are_refused_in_one_line(tmp_path):
-    make(tmp_path).create().close()
-    (tmp_path / "run-1" / "settings.json").write_text("{")
-    with pytest.raises(ValueError, match=r"settings.json is corrupt; ") as caught:
+FOREIGN = {
+    "corrupt settings": {"settings.json": "{"},
+    "settings that are a list": {"settings.json": "[1]"},
+    "settings that are a text": {"settings.json": '"text"'},
+    "empty settings": {"settings.json": "{}"},
+    "settings of something else": {"settings.json": '{"name": "web", "levels": 3}'},
+    "provenance that is a table": {"provenance.json": "{}", "settings.json": json.dumps(SETTINGS)},
+    "provenance of texts": {"provenance.json": '["x"]', "settings.json": json.dumps(SETTINGS)},
+    "no settings at all": {"thesis.txt": "years of work"},
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_directory_that_is_not_of_this_run_is_refused_and_left_as_it_is(kind, tmp_path):
+    contents = {**FOREIGN[kind], ".draft.part": "mine", "notes/.x.1.part": "mine", ".lock": "mine"}
+    for name, text in contents.items():
+        file = tmp_path / "run-1" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    with pytest.raises(ValueError, match=str(tmp_path)) as caught:
         make(tmp_path).create()
     assert "\n" not in str(caught.value)
+    found = {
+        p.relative_to(tmp_path / "run-1").as_posix(): p.read_text()
+        for p in (tmp_path / "run-1").rglob("*")
+        if p.is_file()
+    }
+    assert found == contents
+
+
+def test_what_a_killed_create_leaves_is_no_foreign_directory(tmp_path):
+    (tmp_path / "run-1").mkdir()
+    for name in (".lock", ".settings.json.123.part"):
+        (tmp_path / "run-1" / name).write_text("")
+    with make(tmp_path).create() as run:
+        assert not (run.path / ".settings.json.123.part").exists()
+
+
+def test_provenance_that_is_not_there_is_one_line(tmp_path):
+    with make(tmp_path).create() as run:
+        for text in ("[]", "{}", '[["x"]]'):
+            run.provenance_file.write_text(text)
+            with pytest.raises(ValueError, match=r"provenance\.json"):
+                run.latest_provenance()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+        RuntimeError("RESOURCE_EXHAUSTED: write: No space left on device [tensorstore]"),
+    ],
+)
+def test_a_full_disk_is_named_with_the_way_on(error, tmp_path):
+    with (
+        pytest.raises(OSError, match=r"disk of .*run-1 is full; .* goes on where it stopped"),
+        make(tmp_path).create(),
+    ):
+        raise ValueError("wrapped") from error
+
+
+def test_a_full_disk_at_the_very_start_leaves_no_lock(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=r"disk of .*run-1 is full"):
+            make(tmp_path).create()
+    make(tmp_path).create().close()
 
 
 def test_provenance_lists_each_environment_once(tmp_path):
@@ -186,7 +333,8 @@ def test_an_unwritable_out_is_one_line(tmp_path, below):
 HOLDER = """
 import sys
 from ltjax import rundir
-with rundir.RunDir(sys.argv[1], "run-1", {"levels": 3}, {}).create():
+settings = {"levels": 3, "rate": 0.2, "reset": ["weights"]}
+with rundir.RunDir(sys.argv[1], "run-1", settings, {}).create():
     print("locked", flush=True)
     sys.stdin.read()
 """

@@ -272,7 +272,9 @@ def test_start_points_that_are_not_known_are_left_out_of_a_transfer(ticket):
     assert lottery.dense_of(known).without == ("theta_k", "theta_S")
     assert lottery.found(ticket).without == ()
     levels = [lottery.dense_of(known), known]
-    with pytest.raises(ValueError, match="arm 'theta_k' begins with theta_k, which these tickets"):
+    with pytest.raises(
+        ValueError, match="arm 'theta_k' begins with theta_k, which these tickets do not hold"
+    ):
         lottery.transfer(levels, NET, DATA, HOW, key=jax.random.key(0), arms=THETAS)
 
 
@@ -338,7 +340,7 @@ def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
     with keeping(out, every=1e9) as (run, keeper):
         _ = find(keeper)
-        run.finish()
+        run.finish(keeper.pieces)
     return run.path, find(lottery.once)
 
 
@@ -422,7 +424,7 @@ def test_a_run_of_strange_tickets_is_refused_in_one_line(change, message, whole,
         (
             {"target": "kmnist", "ticket": ""},
             True,
-            "a transfer, .* moved: .*/find-..., by its name$",
+            "a transfer, .* give what it moved: the search .*/find-...$",
         ),
         ({"target": "kmnist"}, False, "is a transfer, which holds no tickets"),
         ({"experiments": "004-F1"}, True, "is a finished run but no search; give the directory"),
@@ -468,7 +470,7 @@ def test_an_interrupted_search_goes_on_and_ends_with_the_same_bytes(last, left, 
         storage.levels(run.path)
     with keeping(tmp_path) as (run, keeper):
         again = find(keeper)
-        run.finish()
+        run.finish(keeper.pieces)
     assert TRAINER.legs == left
     for a, b in zip(again, plain, strict=True):
         assert_trees_equal(host(arrays(a)), host(arrays(b)))

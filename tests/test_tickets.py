@@ -27,22 +27,23 @@ def filled(value):
 class Outcome:
     """Training number n ends at the value 100 + n, and passes 50 at step k."""
 
-    def __init__(self, number):
+    def __init__(self, number, failed_step=None):
         self.variables = filled(100.0 + number)
         self.snapshot = filled(50.0) if number == 0 else Variables({}, {})
         self.opt_state = {"momentum": jnp.full(3, 100.0 + number)}
+        self.failed_step = failed_step
 
 
 THETA_0 = filled(0.0)
 
 
-def search(*, levels=3, one_shot=False, **rewinding):
+def search(*, levels=3, one_shot=False, failing=lambda number, before: before, **rewinding):
     """A search whose `train` and `prune` only write down what they are given."""
     trained, pruned = [], []
 
     def train(number, start, mask):
         trained.append((number, start, mask))
-        return Outcome(number)
+        return Outcome(number, failing(number, start.failed_step))
 
     def prune(number, level):
         pruned.append((number, level.number))
@@ -76,9 +77,22 @@ def test_every_level_begins_with_the_same_values_and_its_own_mask():
     for _, start, _ in trained[1:]:
         same = zip(*map(jax.tree.leaves, (start.variables, THETA_0)), strict=True)
         assert all(a is b for a, b in same)  # Not the snapshot, which may be a later theta_k.
-        assert start[1:] == (None, 0, 0, 0)
+        assert start[1:] == (None, 0, 0, 0, None)
     kept = [int(level.mask["dense_0"]["kernel"].sum()) for level in found]
     assert all(a > b for a, b in itertools.pairwise(kept))
+
+
+@pytest.mark.parametrize("one_shot", [False, True])
+def test_who_comes_from_a_failed_level_has_failed(one_shot):
+    def failing(number, before):
+        """Replicate 1 fails at level 1, at step 7."""
+        return np.array([-1, 7]) if number == 1 else before
+
+    _, trained, _ = search(one_shot=one_shot, failing=failing)
+    told = [start.failed_step for _, start, _ in trained]
+    assert [None if t is None else t.tolist() for t in told] == (
+        [None] * 4 if one_shot else [None, None, [-1, 7], [-1, 7]]
+    )
 
 
 def test_the_loop_waits_for_its_caller():

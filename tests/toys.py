@@ -8,7 +8,20 @@ import numpy as np
 import optax
 
 from ltjax import data, masks, models, train
+from ltjax.population import Trainer
 from ltjax.train import Member, Recipe
+
+
+class Spy(Trainer):
+    """A trainer on one device that remembers its members."""
+
+    def __init__(self, recipe):
+        super().__init__(recipe, devices=jax.devices()[:1])
+        self.seen = []
+
+    def train(self, members, data, **settings):
+        self.seen.append((jax.device_get(members), settings))
+        return super().train(members, data, **settings)
 
 
 @functools.cache

@@ -4,7 +4,9 @@ import dataclasses
 import itertools
 
 from experiments.reproduce.settings import PaperSettings
-from ltjax import config, data
+from experiments.settings import model_size, validation_share
+from ltjax import config
+from ltjax import data as data_
 from ltjax.config import setting
 
 
@@ -13,27 +15,46 @@ class ClassHalves(PaperSettings):
     """Van Soelen & Sheppard: tickets moved between halves of the classes."""
 
     data: str = setting("cifar10", "Data set whose classes are halved.")
-    model: str = setting("lrn2", "The network of Table I.")
+    model: str = setting("lrn2", "The network of Table I.", check=model_size)
     size: int = setting(
-        28, "Images are cropped to this size, or padded; 0 leaves them.", unit="pixels"
+        28,
+        "Images are cropped to this size, or padded; 0 leaves them.",
+        unit="pixels",
+        within="[0, 512]",
     )
     random_crop: bool = setting(
         False, "Train on random crops, test on the centre (the option of reading 0.1)."
     )
-    padding: str = setting("SAME", "Of the pools; VALID is the other reading (0.2).")
+    padding: str = setting(
+        "SAME", "Of the pools; VALID is the other reading (0.2).", choices=("SAME", "VALID")
+    )
     init: str = setting("he_normal", "Initialization; the paper states none.")
-    normalize: str = setting("cifar10", "Mean and sd of the pixels; the paper states none.")
-    learning_rate: float = setting(0.01, "Of SGD.")
-    batch_size: int = setting(256, "Examples a step.", unit="examples")
+    normalize: str = setting(
+        "cifar10",
+        "Mean and sd of the pixels; the paper states none.",
+        choices=data_.NORMALIZATIONS,
+    )
+    learning_rate: float = setting(0.01, "Of SGD.", within="(0, 1e38]")
+    batch_size: int = setting(256, "Examples a step.", unit="examples", within="[1, 2147483647]")
     length: str = setting(
-        "100ep", "Length of one training; the paper states none.", unit="it or ep"
+        "100ep",
+        "Length of one training; the paper states none.",
+        unit="it or ep",
+        check=config.duration,
     )
-    evaluate_every: str = setting("2ep", "Between tests.", unit="it or ep")
+    evaluate_every: str = setting("2ep", "Between tests.", unit="it or ep", check=config.duration)
     rewind: str = setting(
-        "1ep", "Step k of theta_k, of the rows beyond the paper.", unit="it or ep"
+        "1ep",
+        "Step k of theta_k, of the rows beyond the paper.",
+        unit="it or ep",
+        check=config.duration,
     )
-    validation: str = setting("0", "Held out; the paper judges on the test set.")
-    splits: int = setting(10, "Splits of the classes of each table.")
+    validation: str = setting(
+        "0", "Held out; the paper judges on the test set.", check=validation_share
+    )
+    splits: int = setting(
+        10, "Splits of the classes of each table; two make pairs to test.", within="[2, 1000]"
+    )
     halves: str = setting(
         "", "Splits of your own for both tables, as 0-4/5-9;0,2,4,6,8/1,3,5,7,9; empty: below."
     )
@@ -45,25 +66,27 @@ class ClassHalves(PaperSettings):
     share_dense: bool = setting(
         False, "One dense network a split instead of one for each density (reading 0.10)."
     )
-    extra_splits: int = setting(10, "Splits of the rows beyond the paper.")
-    densities: str = setting("0.75,0.5,0.25,0.1", "Kept in each layer, in one shot.")
+    extra_splits: int = setting(10, "Splits of the rows beyond the paper.", within="[2, 1000]")
+    densities: str = setting(
+        "0.75,0.5,0.25,0.1", "Kept in each layer, in one shot.", check=config.numbers("(0, 1)")
+    )
 
     def __post_init__(self) -> None:
         """Refuses what no row could be made of."""
+        super().__post_init__()
         if self.random_crop and not self.size:
             raise ValueError("random_crop needs the size of the crops; got size 0; give it")
-        if self.splits < 2:
-            raise ValueError(
-                f"splits is at least 2, for there are pairs to test; got {self.splits}"
-            )
-        if not 2 <= self.extra_splits <= self.splits:
+        if self.extra_splits > self.splits:
             raise ValueError(
                 f"extra_splits lies in 2..{self.splits} (splits); got {self.extra_splits}"
             )
-        if self.halves and len(self.own_halves) != self.splits:
+        try:
+            own = self.own_halves
+        except ValueError as error:
+            raise ValueError(f"halves: {error}") from error
+        if own and len(own) != self.splits:
             raise ValueError(
-                f"halves gives {len(self.own_halves)} splits and splits is {self.splits}; "
-                "make them equal"
+                f"halves gives {len(own)} splits and splits is {self.splits}; make them equal"
             )
         chain = (1.0, *self.one_shot, 0.0)
         if len(chain) < 3 or any(not below < above for above, below in itertools.pairwise(chain)):
@@ -81,16 +104,23 @@ class ClassHalves(PaperSettings):
         """
         made = []
         for text in filter(None, self.halves.split(";")):
-            parts = [tuple(sorted(data.parse_classes(p))) for p in text.split("/")]
+            parts = [tuple(sorted(data_.parse_classes(p))) for p in text.split("/")]
             if len(parts) != 2 or len(parts[0]) != len(parts[1]):
                 raise ValueError(
                     f"a split is two halves of equally many classes, as 0-4/5-9; got {text!r}"
                 )
-            data.check_disjoint(*parts)
+            data_.check_disjoint(*parts)
             if (parts[0], parts[1]) in made:
                 raise ValueError(f"the split {text!r} is given twice; give each once")
             made.append((parts[0], parts[1]))
         return made
+
+    @property
+    def classes(self) -> tuple:
+        """What the halves of the classes, and the images, come from beside the data."""
+        named = self.named_splits and self.data == "cifar10"
+        drawn = self.own_halves or (named, self.same_splits, self.splits, self.seed)
+        return self.size, drawn
 
     @property
     def one_set(self) -> bool:

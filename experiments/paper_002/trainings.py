@@ -19,7 +19,7 @@ def base_settings(settings: MultipleTickets, task: str) -> FindTicket:
         normalize=settings.fc_normalize if fc else settings.conv_normalize,
         padding="" if fc else settings.padding,
         optimizer="adam",
-        learning_rate=settings.fc_rate if fc else settings.conv_rate,
+        learning_rate=settings.fc_learning_rate if fc else settings.conv_learning_rate,
         batch_size=settings.batch_size,
         length=settings.fc_length if fc else settings.conv_length,
         evaluate_every=settings.evaluate_every,

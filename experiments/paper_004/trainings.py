@@ -38,11 +38,13 @@ def base_settings(settings: FrankleCarbin) -> FindTicket:
 
 def make_lab(settings: FrankleCarbin) -> Lab:
     """The lab of the paper; trainings may stop where their convergence is known."""
-    base, stop = base_settings(settings), None
+    task, stop = Task(base_settings(settings)), None
     if settings.stop_converged:
         every = config.steps(settings.evaluate_every, examples=1, batch=1)
-        stop = stop_when_converged(settings.criterion, every=every, classes=10)
-    return Lab({"": Task(base)}, stop=stop)
+        stop = stop_when_converged(
+            settings.criterion, every=every, classes=10, held_out=lambda: task.validation > 0
+        )
+    return Lab({"": task}, stop=stop)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +56,13 @@ class Trainings:
     def search(self, *, sd: float | None = None, size: str = "300-100", **changes: Any) -> Search:
         """A search with the paper's settings; `changes` are fields of `Search`."""
         s = self.settings
-        fields = {"levels": 0, "replicates": s.trials, "seed": s.seed, "rate": s.rate, **changes}
+        fields = {
+            "levels": 0,
+            "replicates": s.replicates,
+            "seed": s.seed,
+            "rate": s.rate,
+            **changes,
+        }
         return Search(
             model=f"lenet-{size}",
             init=f"truncated_normal:{s.init_sd if sd is None else sd:g}",
@@ -93,10 +101,10 @@ class Trainings:
     def inside(self) -> tuple[Search, ...]:
         """The ten runs of F9 and F10: those of F7, and more with the next seed."""
         s = self.settings
-        if not s.more_runs:
+        if not s.more_replicates:
             return (self.iterative,)
         levels = min(s.levels, rounds_to(0.055, s.rate))
-        more = self.search(levels=levels, replicates=s.more_runs, seed=s.seed + 1)
+        more = self.search(levels=levels, replicates=s.more_replicates, seed=s.seed + 1)
         return (self.iterative, more)
 
     def by_sd(self, sds: str) -> dict[float, Retrain]:
@@ -106,7 +114,7 @@ class Trainings:
         first = {s.init_sd: self.one_shot}
         rest = {
             sd: Retrain(
-                search=self.search(sd=sd, replicates=s.parameter_trials), densities=densities
+                search=self.search(sd=sd, replicates=s.parameter_replicates), densities=densities
             )
             for sd in config.floats(sds)
         }
@@ -119,7 +127,7 @@ class Trainings:
         found: dict[str, Search | Retrain] = {}
         for size in s.sizes:
             search = self.search(
-                sd=s.size_sd, size=size, replicates=s.parameter_trials, levels=levels
+                sd=s.size_sd, size=size, replicates=s.parameter_replicates, levels=levels
             )
             one_shot = Retrain(search=search, densities=s.one_shot(parameters=True))
             found[size] = search if iterative else one_shot
@@ -131,7 +139,7 @@ class Trainings:
         s = self.settings
         found = {
             rate: self.search(
-                rate=rate, levels=rounds_to(0.05, rate), replicates=s.parameter_trials
+                rate=rate, levels=rounds_to(0.05, rate), replicates=s.parameter_replicates
             )
             for rate in config.floats(s.rates)
         }
@@ -156,7 +164,7 @@ class Trainings:
     @property
     def xor_other_rates(self) -> tuple[float, ...]:
         """Learning rates beside the main one."""
-        return config.floats(self.settings.xor_rates)
+        return config.floats(self.settings.xor_learning_rates)
 
     def _xor(
         self, chain: tuple[int, ...], score: str, once: bool, rate: float | None
@@ -166,9 +174,9 @@ class Trainings:
             units=chain,
             score=score,
             one_shot=once,
-            rate=s.xor_rate if rate is None else rate,
+            rate=s.xor_learning_rate if rate is None else rate,
             sd=s.xor_sd,
             steps=s.xor_steps,
-            trials=s.xor_trials,
+            trials=s.xor_replicates,
             seed=s.seed,
         )

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import time
 from typing import Any
-import zlib
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +21,7 @@ from ltjax.population import Observer, Trainer
 from ltjax.results import Record
 from ltjax.tickets import Level, Start
 from ltjax.train import Member
-from ltjax.types import Mask, Tree, Variables
+from ltjax.types import Key, Mask, Tree, Variables
 
 _LEGS = 10
 
@@ -83,14 +82,21 @@ class UnitSearch:
 
     def _probe(self) -> float:
         network, trainer = compiled(self.units[0], self.rate, self.sd, self.steps)
-        theta_0 = jax.vmap(network.init)(jax.random.split(jax.random.key(0), self.trials))
+        theta_0 = self._drawn(network)
         members = self._members(theta_0, jax.vmap(masks.dense)(theta_0.params))
         return _time_legs(trainer, members, lottery.device_data(dataset()))
+
+    def _keys(self, purpose: str) -> Key:
+        key = jax.random.key(self.seed)
+        return lottery.keys_for(key, f"{purpose} of {self.stem}", self.trials)
+
+    def _drawn(self, network: Network) -> Variables:
+        return jax.jit(jax.vmap(network.init))(self._keys("init"))
 
     def _members(self, start: Variables, mask: Mask) -> Member:
         rows = jnp.arange(len(dataset().train.labels), dtype=jnp.int32)
         return Member(
-            jax.random.split(jax.random.key(0), self.trials),  # A full batch has no order.
+            self._keys("order"),  # A full batch has none.
             start,
             mask,
             jnp.tile(rows, (self.trials, 1)),
@@ -102,10 +108,7 @@ class UnitSearch:
         """Trains, prunes, resets to the initial values and trains again."""
         del works, lab
         network, trainer = compiled(self.units[0], self.rate, self.sd, self.steps)
-        key = jax.random.fold_in(
-            jax.random.key(self.seed), zlib.crc32(self.stem.encode()) & 0x7FFFFFFF
-        )
-        theta_0 = jax.jit(jax.vmap(network.init))(jax.random.split(key, self.trials))
+        theta_0 = self._drawn(network)
         dense = jax.vmap(masks.dense)(theta_0.params)
         start = Start(theta_0, None, 0, 0, 0)
         levels = tickets.search(
@@ -163,6 +166,7 @@ class _Trained:
     variables: Variables
     snapshot: Variables
     opt_state: Tree
+    failed_step: None = None  # Of a network that fails, no point lies on the right side.
 
 
 @functools.cache

@@ -1,14 +1,16 @@
 """Running a paper: choosing experiments, listing them, training what is missing, reporting."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 import dataclasses
 import pathlib
 import sys
 from typing import Any
 
+from experiments import memory
 from experiments import settings as settings_
 from experiments.reproduce import page
 from experiments.reproduce import works as works_
+from experiments.reproduce.effects import without_effect
 from experiments.reproduce.lab import Lab
 from experiments.reproduce.papers import PAPERS
 from experiments.reproduce.rows import Experiment, Paper
@@ -23,18 +25,52 @@ from ltjax.rundir import RunDir
 _UNIT = 3e-3  # Of work: about a microsecond of one core for each step and weight of a network.
 
 
-def main(paper: Paper, settings: Any) -> int:
-    """A whole reproduction: lists, or trains what is missing and reports; the exit code."""
+def main(paper: Paper, settings: Any, given: Collection[str] = ()) -> int:
+    """A whole reproduction: lists, or trains what is missing and reports; the exit code.
+
+    Args:
+      paper: the paper.
+      settings: its settings.
+      given: the fields whose flags stand on the command line.
+    """
     settings_.use_devices(settings.devices)
-    rows = choose(paper.experiments(settings), settings.experiments)
+    every = paper.experiments(settings)
+    rows = choose(every, settings.experiments)
     check_published(rows)
+    check_effects(paper, settings, rows, given)
     lab = paper.lab(settings)
-    if settings.list:
-        print(listing(rows, lab))
+    if settings.list or settings.dry_run:
+        for line in listing(rows, lab, measure=not settings.dry_run):
+            print(line, flush=True)
+    if settings.dry_run:
+        print(f"would go to {open_run(paper, settings).path}")
+    if settings.list or settings.dry_run:
         return 0
     run = train(paper, settings, rows, lab)
     print(write_report([run.path], run.path))
     return exit_code(run, rows)
+
+
+def check_effects(
+    paper: Paper, settings: Any, rows: Sequence[Experiment], given: Collection[str]
+) -> None:
+    """Refuses flags that act on none of the chosen experiments.
+
+    Raises:
+      ValueError: naming them, and the experiments that they act on.
+    """
+    idle = without_effect(paper, settings, rows, given)
+    if not idle:
+        return
+    every = paper.experiments(settings)
+    acted = [
+        row.id for row in every if len(without_effect(paper, settings, [row], idle)) < len(idle)
+    ]
+    chosen, others = (", ".join(ids) for ids in ([row.id for row in rows], acted))
+    raise ValueError(
+        f"{', '.join(f'--{name}' for name in idle)} has no effect on {chosen}; drop it, or take "
+        f"experiments that it acts on: {others or 'none here'}"
+    )
 
 
 def choose(rows: Sequence[Experiment], names: Sequence[str]) -> list[Experiment]:
@@ -85,6 +121,7 @@ def train(paper: Paper, settings: Any, rows: Sequence[Experiment], lab: Lab) -> 
     """Trains what the rows need and the run lacks."""
     works = list(dict.fromkeys(work for row in rows for work in row.works))
     pieces = {p.name: p for p in works_.all_pieces(works, lab)}
+    check_memory(pieces.values())
     run = open_run(paper, settings, lab)
     total = sum(p.steps * _weight(p) for p in pieces.values())
     counted: set[str] = set()
@@ -116,28 +153,43 @@ def _weight(piece: Piece) -> int:
     return max(1, round(piece.members * piece.weights * _UNIT))
 
 
-def listing(rows: Sequence[Experiment], lab: Lab) -> str:
-    """Lines of `--list`: ids, trainings and an estimate of the time, measured by a few steps."""
+def check_memory(pieces: Iterable[Piece]) -> None:
+    """Refuses populations that cannot fit.
+
+    Raises:
+      ValueError: with the numbers.
+    """
+    for p in pieces:  # Weights, their start, an optimizer's state and a mask at least.
+        memory.check(13 * p.members * p.weights, f"{p.members} networks {p.model} side by side")
+
+
+def listing(rows: Sequence[Experiment], lab: Lab, *, measure: bool = True) -> Iterator[str]:
+    """Lines of `--list`, as they come: ids, trainings, and an estimate of the time.
+
+    Args:
+      rows: the experiments.
+      lab: what trains them.
+      measure: estimate the time, by a few steps of each model; `--dry_run` does not.
+    """
     speeds: dict[str, float] = {}
     every = works_.all_pieces((w for row in rows for w in row.works), lab)
-    for piece in every:
-        if piece.model not in speeds:
-            speeds[piece.model] = piece.probe()
-
-    def seconds(pieces: Sequence[Piece]) -> float:
-        return sum(p.members * p.steps * speeds[p.model] for p in pieces)
-
+    check_memory(every)
     at_most = "at most " if lab.stop else ""
-    lines = [f"{'':8} {'trainings':>10}  {'alone here':>20}  shows"]
+
+    def line(name: str, pieces: Sequence[Piece], shows: str) -> str:
+        time = ""
+        if measure:
+            for p in pieces:
+                if p.model not in speeds:
+                    speeds[p.model] = p.probe()
+            spent = duration(sum(p.members * p.steps * speeds[p.model] for p in pieces))
+            time = f"  {at_most + spent:>20}"
+        return f"{name:8} {sum(p.members for p in pieces):>10,}{time}  {shows}"
+
+    yield f"{'':8} {'trainings':>10}" + f"  {'alone here':>20}" * measure + "  shows"
     for row in rows:
-        mine = works_.all_pieces(row.works, lab)
-        count = sum(p.members for p in mine)
-        time = at_most + duration(seconds(mine))
-        lines.append(f"{row.id:8} {count:>10,}  {time:>20}  {row.shows}")
-    total = sum(p.members for p in every)
-    time = at_most + duration(seconds(every))
-    lines.append(f"{'all':8} {total:>10,}  {time:>20}  what they share is trained once")
-    return "\n".join(lines)
+        yield line(row.id, works_.all_pieces(row.works, lab), row.shows)
+    yield line("all", every, "what they share is trained once")
 
 
 def runs_in(path: pathlib.Path) -> list[pathlib.Path]:
@@ -181,9 +233,7 @@ def read(path: pathlib.Path) -> tuple[Paper, Results]:
             f"{path} was made by another version of the settings of paper {paper.id} ({why}); "
             "run the command again with this one, or report it with the other"
         )
-    settings = paper.settings(
-        **{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-    )
+    settings = config.from_dict(paper.settings, values, what=str(run.settings_file))
     return paper, Results(run, settings, criterion=getattr(settings, "criterion", None))
 
 

@@ -14,6 +14,7 @@ from experiments import settings as settings_
 from experiments.settings import FindTicket
 from ltjax import convergence, lottery, masks, population, train
 from ltjax.data import Dataset, Parts
+from ltjax.lottery.held_out import split_of
 from ltjax.models import Network
 from ltjax.results import DIGITS
 
@@ -113,8 +114,8 @@ class Task:
         steps = 10 if settings_.has_convolutions(network) else 100
         short = dataclasses.replace(how, steps=steps, every=steps, snapshot=1, patience=0)
         trainer = settings_.trainer(self.base, network, short)
-        drawn = jax.vmap(network.init)(jax.random.split(jax.random.key(0), 2))
-        keys = jax.random.split(jax.random.key(1), 2)
+        keys = lottery.keys_for(jax.random.key(0), "probe", 2)
+        drawn = jax.lax.map(network.init, keys)
         dataset = self.dataset
         if isinstance(dataset, Parts):
             dataset = dataset.take([0, 0])
@@ -123,7 +124,7 @@ class Task:
             drawn,
             jax.vmap(masks.dense)(drawn.params),
             schedule_offset=jnp.zeros(2, jnp.int32),
-            **lottery.shares(dataset, keys, validation=self.validation)._asdict(),
+            **lottery.shares(dataset, split_of(keys), validation=self.validation)[0]._asdict(),
         )
         shared, marks = lottery.device_data(dataset), list[float]()
         for _ in range(2):  # The first compiles.
@@ -134,21 +135,23 @@ class Task:
         return float(step + max(one - step, 0.0) / how.every) / population.size(members)
 
 
-def stop_when_converged(how: convergence.Settings, *, every: int, classes: int) -> population.Stop:
+def stop_when_converged(
+    how: convergence.Settings, *, every: int, classes: int, held_out: Callable[[], bool]
+) -> population.Stop:
     """Stops a training as soon as its convergence is known; its accuracy there is final.
 
     Args:
       how: what counts as converged.
       every: steps between evaluations.
       classes: of the data.
+      held_out: asked once training has begun: whether held-out examples tell, else the test set.
     """
     recent = (how.window + how.calm) // every + 3  # What the newest judgement can depend on.
 
     def stop(steps: list[int], reports: list[train.Evaluation]) -> np.ndarray:
-        newest = reports[-recent:]
-        held_out = not np.isnan(newest[0].validation_accuracy).all()
+        newest, judged = reports[-recent:], held_out()
         curves = np.stack(
-            [r.validation_accuracy if held_out else r.test_accuracy for r in newest], axis=1
+            [r.validation_accuracy if judged else r.test_accuracy for r in newest], axis=1
         )
         curves = curves.astype(float).round(DIGITS)  # As the record will be judged.
         return np.array(

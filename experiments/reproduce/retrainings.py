@@ -182,6 +182,7 @@ def retrain(
         key=jax.random.key(search.seed),
         arms=(arm,),
         validation=task.validation,
+        judge="test",
         repeats=repeats,
         phase="source" if on is None else "target",
         stop=lab.stop,

@@ -12,7 +12,7 @@ import jax
 from experiments.reproduce.lab import Lab
 from experiments.reproduce.trained import Results
 from experiments.reproduce.works import Piece, Work
-from ltjax import lottery, masks, pruning
+from ltjax import lottery, masks, pruning, tickets
 from ltjax.lottery import Found, Keeper
 from ltjax.results import Record
 from ltjax.types import Tree
@@ -153,8 +153,6 @@ class Search:
         def named(piece: str, compute: lottery.Compute) -> Any:
             return keep(self.level(int(piece.rpartition("_")[2])), compute)
 
-        # The optimizer's state is never carried over, so that all share the dense network.
-        back = ("weights", "biases", "order") if self.resets else ()
         return lottery.find(
             network,
             task.dataset,
@@ -163,7 +161,9 @@ class Search:
             plan=plan,
             replicates=self.replicates,
             validation=task.validation,
-            reset=("optimizer", "schedule", *back),
+            judge="test",  # The papers read their tables off the test set.
+            # The optimizer's state is never carried over, so that all share the dense network.
+            reset=tickets.RESETS if self.resets else ("optimizer", "schedule"),
             mask=mask,
             trainer=task.trainer(network),
             keep=named,

@@ -4,22 +4,28 @@ import dataclasses
 from typing import Any
 
 from experiments.settings import FindTicket
+from ltjax import config, population
 from ltjax.config import setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PaperSettings:
+class PaperSettings(config.Settings):
     """Where a run lies, how it is spread, and which experiments are wanted."""
 
     experiments: tuple[str, ...] = setting(
         (), "Experiments, as 004-F7,004-F8; empty for all.", identity=False
     )
-    seed: int = setting(0, "Everything random comes from it.")
-    data_dir: str = setting("", "Prepared TFDS data; empty: TFDS's own place.", identity=False)
-    out: str = setting("runs", "Directory of all runs.", identity=False)
+    seed: int = setting(0, "Everything random comes from it.", within="[0, 4000000]")
+    data_dir: str = setting(
+        "", "Prepared TFDS data; empty: TFDS's own place.", identity=False, check=config.path
+    )
+    out: str = setting("runs", "Directory of all runs.", identity=False, check=config.path)
     devices: int = setting(0, "Devices to spread over; 0: all (cores, on a CPU).", identity=False)
     layout: str = setting(
-        "auto", "Members of one device by map or vmap; auto chooses.", identity=False
+        "auto",
+        "Members of one device by map or vmap; auto chooses.",
+        identity=False,
+        choices=("auto", *population.LAYOUTS),
     )
     save_seconds: float = setting(
         60.0, "Between saves inside a level.", unit="seconds", identity=False
@@ -27,6 +33,7 @@ class PaperSettings:
     list: bool = setting(
         False, "List the experiments with an estimate of the time here, and stop.", identity=False
     )
+    dry_run: bool = setting(False, "Print the plan and stop; nothing is made.", identity=False)
 
     def as_search(self, **fields: Any) -> FindTicket:
         """The settings of a search with these fields, run where and as this paper is."""

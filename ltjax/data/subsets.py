@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 import dataclasses
 import itertools
+import re
 
 import numpy as np
 
@@ -19,10 +20,11 @@ def parse_classes(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         first, dash, last = (p.strip() for p in part.partition("-"))
         last = last if dash else first
-        if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+        numbers = all(re.fullmatch("[0-9]{1,6}", end) for end in (first, last))
+        if not numbers or int(first) > int(last):
             raise ValueError(
                 f"classes {text!r} have the part {part.strip()!r}; write numbers and rising "
-                "ranges, such as 0-4 or 0,2,5-7"
+                "ranges, such as 0-4 or 0,2,5-7, of at most six digits"
             )
         classes.extend(range(int(first), int(last) + 1))
     return tuple(classes)

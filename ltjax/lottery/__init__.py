@@ -16,6 +16,7 @@ from ltjax.lottery.common import (
     dense_of,
     device_data,
     found,
+    keys_for,
     once,
     shares,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "device_data",
     "find",
     "found",
+    "keys_for",
     "once",
     "shares",
     "transfer",

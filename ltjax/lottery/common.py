@@ -1,7 +1,6 @@
 """What finding and moving tickets share: levels, keepers, keys, splits, checks, records."""
 
 from collections.abc import Callable, Collection, Sequence
-import functools
 from typing import Any, NamedTuple, Protocol
 import warnings
 
@@ -9,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import analysis, masks, population, pruning, tickets, train, trees
-from ltjax.data import Dataset, Parts, validation_rows
+from ltjax import analysis, keys, masks, population, pruning, tickets, train, trees
+from ltjax.data import Dataset, Parts
+from ltjax.lottery import held_out
 from ltjax.models import Network
 from ltjax.population import Observer, Trained, Trainer
 from ltjax.results import Record, curve_fields
@@ -47,12 +47,16 @@ def piece_of(level: int) -> str:
 class Found(NamedTuple):
     """One level of a search: the tickets of all replicates, stacked.
 
-    Trees have a leading axis of replicates. `density` is nominal. `without` names the start
-    points that are not known; their records are left out.
+    Trees have a leading axis of replicates. `nominal` is the density asked. `without` names the
+    start points that are not known; their records are left out. `split` says which examples are
+    held out (see `held_out`), or None where that is not known. `failed_step` is int [replicates]:
+    the step at which the loss of this level, or of one that it comes from, was not finite, else -1;
+    None is all -1. Nothing of a failed replicate is trained, ranked or given out: its values are
+    those of theta_0 and its masks are placeholders.
     """
 
     level: int
-    density: float
+    nominal: float
     mask: Mask
     theta_0: Variables
     theta_k: Variables
@@ -60,16 +64,30 @@ class Found(NamedTuple):
     prunable: tuple[str, ...]
     records: list[Record]
     without: tuple[str, ...] = ()
+    split: np.ndarray | None = None
+    failed_step: np.ndarray | None = None
+
+    @property
+    def density(self) -> float:
+        """Share of the prunable weights that the masks keep, all replicates alike."""
+        return masks.count(population.member(self.mask, 0), self.prunable).density
 
     def ticket(self, replicate: int = 0, *, meta: dict[str, Any] | None = None) -> Ticket:
         """The ticket of one replicate.
 
         Raises:
-          ValueError: where there is no such replicate.
+          ValueError: where there is no such replicate, or it failed.
         """
         count = population.size(self.mask)
         if not 0 <= replicate < count:
             raise ValueError(f"there are replicates 0 to {count - 1}; got {replicate}")
+        failed = -1 if self.failed_step is None else self.failed_step[replicate]
+        if failed >= 0:
+            raise ValueError(
+                f"replicate {replicate} has no ticket at level {self.level}: its loss was not "
+                f"finite at step {failed}, there or at a level before; take another"
+            )
+        split = {} if self.split is None else {"split": held_out.to_text(self.split[replicate])}
         pick = lambda tree: population.member(tree, replicate)  # noqa: E731
         return Ticket(
             mask=pick(self.mask),
@@ -81,7 +99,9 @@ class Found(NamedTuple):
                 **(meta or {}),
                 "level": self.level,
                 "replicate": replicate,
-                "density": self.density,
+                "density": masks.count(pick(self.mask), self.prunable).density,
+                "nominal": self.nominal,
+                **split,
             },
         )
 
@@ -90,18 +110,21 @@ def found(ticket: Ticket) -> Found:
     """A single ticket as a level of one replicate, to be handed to `transfer`.
 
     Raises:
-      ValueError: where it is no ticket (see `tickets.check`).
+      ValueError: where it is no ticket (see `tickets.check`), or its metadata hold a split that is
+        none.
     """
     tickets.check(ticket)
+    split = ticket.meta.get("split")
     known = tickets.known(ticket)
     starts = {n: getattr(ticket, n if n in known else known[0]) for n in tickets.THETAS}
     wrap = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)  # noqa: E731
     return Found(
         level=int(ticket.meta.get("level", 1)),
-        density=float(ticket.meta.get("density", 1.0)),
+        nominal=float(ticket.meta.get("nominal", ticket.meta.get("density", 1.0))),
         mask=wrap(ticket.mask),
         prunable=ticket.prunable,
         records=[],
+        split=None if split is None else held_out.from_text(split)[None],
         without=tuple(n for n in tickets.THETAS if n not in known),
         **{name: wrap(start) for name, start in starts.items()},
     )
@@ -115,7 +138,7 @@ def dense_of(level: Found) -> Found:
     everything = jax.tree.map(np.ones_like, level.mask)
     return level._replace(
         level=0,
-        density=1.0,
+        nominal=1.0,
         mask=everything,
         theta_S=level.theta_0,
         records=[],
@@ -200,18 +223,34 @@ def trainer_of(recipe: Recipe, trainer: Trainer | None) -> Trainer:
     return trainer or Trainer(recipe)
 
 
-_PURPOSES = ("init", "order", "split", "score", "control", "target_order", "target_split", "fresh")
-
-
-def keys_for(key: Key, purpose: str, replicates: int) -> Key:
+def keys_for(key: Key, purpose: str, replicates: int, *coordinates: int) -> Key:
     """One key a replicate for one purpose; more replicates leave the first ones as they are."""
-    base = jax.random.fold_in(key, _PURPOSES.index(purpose))
-    return jax.vmap(lambda i: jax.random.fold_in(base, i))(jnp.arange(replicates))
+    return jax.vmap(lambda i: keys.derive(key, purpose, i, *coordinates))(jnp.arange(replicates))
 
 
-def fold(keys: Key, number: jax.Array | int) -> Key:
-    """`jax.random.fold_in` of each key."""
-    return jax.vmap(lambda k: jax.random.fold_in(k, number))(keys)
+def judge_of(judge: str, *, validation: int) -> str:
+    """What chooses the best evaluation: held-out examples, or what was asked for without.
+
+    Raises:
+      ValueError: where `judge` is neither `last` nor `test`.
+    """
+    if judge not in ("last", "test"):
+        raise ValueError(trees.unknown(judge, ("last", "test"), "judge"))
+    return "validation" if validation else judge
+
+
+def failed_steps(records: Sequence[Record]) -> np.ndarray:
+    """The `Found.failed_step` of the records of a level, one a replicate in their order."""
+    return np.array([-1 if r.failed_step is None else r.failed_step for r in records])
+
+
+def heal(tree: Tree, instead: Tree, failed_step: np.ndarray) -> Tree:
+    """A population whose failed members are those of `instead`."""
+
+    def pick(new: Any, old: Any) -> Any:
+        return np.where((failed_step >= 0).reshape(-1, *[1] * (new.ndim - 1)), old, new)
+
+    return jax.tree.map(pick, tree, instead) if (failed_step >= 0).any() else tree
 
 
 class Share(NamedTuple):
@@ -223,24 +262,30 @@ class Share(NamedTuple):
     outputs: jax.Array | None
 
 
-def shares(dataset: Dataset | Parts, keys: Key, *, validation: int) -> Share:
+def shares(
+    dataset: Dataset | Parts, split: np.ndarray, *, validation: int
+) -> tuple[Share, np.ndarray]:
     """What each replicate sees: all of a data set, or its own part.
 
     Args:
       dataset: the data.
-      keys: one a replicate, decides which training examples are held out.
-      validation: how many.
+      split: of all replicates, from `held_out.split_of` or a `Found`.
+      validation: how many training examples are held out.
+
+    Returns:
+      The share, and the split that knows what was trained on here.
 
     Raises:
-      ValueError: where there are not as many parts as replicates.
+      ValueError: where there are not as many parts as replicates, or examples that the split was
+        trained on would judge.
     """
-    drawn = jax.vmap(functools.partial(validation_rows, n=dataset.examples, size=validation))(keys)
+    check_parts(dataset, len(split))
+    drawn = held_out.draw(dataset, split, size=validation)
+    rows = jnp.asarray(drawn.train_rows), jnp.asarray(drawn.validation_rows)
     if isinstance(dataset, Dataset):
-        return Share(drawn[0], drawn[1], None, None)
-    check_parts(dataset, len(keys))
-    rows, test, outputs = map(jnp.asarray, (dataset.train_rows, dataset.test_rows, dataset.outputs))
-    learnt, judged = (jnp.take_along_axis(rows, r, axis=1) for r in drawn)
-    return Share(learnt, judged, test, outputs)
+        return Share(*rows, None, None), drawn.split
+    own = Share(*rows, jnp.asarray(dataset.test_rows), jnp.asarray(dataset.outputs))
+    return own, drawn.split
 
 
 def check_parts(dataset: Dataset | Parts, replicates: int) -> None:
@@ -262,7 +307,7 @@ class Label(NamedTuple):
     phase: str
     arm: str
     level: int
-    density: float
+    nominal: float
     replicate: int
     repeat: int = 0
 
@@ -277,10 +322,12 @@ def records_of(
     judged_on: str,
 ) -> list[Record]:
     """The records of a population, one a member; `judged_on` as in `results.curve_fields`."""
+    counts = [masks.count(population.member(mask, i), prunable) for i in range(len(labels))]
     return [
         Record(
             **label._asdict(),
-            **masks.count(population.member(mask, i), prunable)._asdict(),
+            density=counts[i].density,
+            **counts[i]._asdict(),
             **curve_fields(
                 trained.steps,
                 {k: v[:, i] for k, v in trained.curve._asdict().items()},

@@ -6,10 +6,11 @@ import functools
 from typing import NamedTuple
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, population, pruning, tickets, trees
+from ltjax import masks, optimizers, population, pruning, tickets, train, trees
 from ltjax.data import Dataset, Parts
 from ltjax.lottery.common import (
     Found,
@@ -20,7 +21,9 @@ from ltjax.lottery.common import (
     check_parts,
     check_plan,
     device_data,
-    fold,
+    failed_steps,
+    heal,
+    judge_of,
     keys_for,
     once,
     piece_of,
@@ -28,6 +31,7 @@ from ltjax.lottery.common import (
     shares,
     trainer_of,
 )
+from ltjax.lottery.held_out import split_of
 from ltjax.lottery.prune import pruner
 from ltjax.models import Network
 from ltjax.population import Observer, Trainer
@@ -46,6 +50,7 @@ def find(
     plan: pruning.Plan,
     replicates: int = 1,
     validation: int = 0,
+    judge: str = "last",
     rewind: int | str = 0,
     reset: Collection[str] = tickets.RESETS,
     score: str = "magnitude",
@@ -59,7 +64,8 @@ def find(
     """Searches winning tickets by training, pruning and rewinding.
 
     Iterative magnitude pruning (Frankle & Carbin) with its variants as arguments. Yields level
-    0, the dense network, to `plan.levels`.
+    0, the dense network, to `plan.levels`. A replicate whose loss was not finite has failed at
+    that level and at all that come from it: it is not trained there, and its records say so.
 
     Args:
       network: what to prune.
@@ -71,6 +77,8 @@ def find(
       plan: how much each level keeps, from `pruning.plan`.
       replicates: independent searches, trained side by side.
       validation: examples held out of the training split, drawn anew for each replicate.
+      judge: what chooses the best evaluation where none are held out: `last` takes the last one,
+        `test` the best on the test set, whose accuracy there is then too high.
       rewind: step to which each round rewinds, or `end` (see `tickets.rewinder`).
       reset: what is rewound, of `tickets.RESETS`.
       score: a row of `pruning.SCORES`.
@@ -99,6 +107,8 @@ def find(
         recipe = dataclasses.replace(recipe, snapshot=0 if rewind == "end" else rewind)
     _check_search(recipe, score, score_at, replicates, rewind)
     check_plan(plan, shapes)
+    if rewind not in (0, "end") or not {"schedule", "optimizer"} <= set(reset):
+        optimizers.check_schedules(recipe.optimizer, train.moving(shapes, recipe))
     score_batch = score_batch or recipe.batch_size
     rows = dataset.examples - validation
     if not 0 < score_batch <= rows:
@@ -115,6 +125,7 @@ def find(
         trainer=trainer_of(recipe, trainer),
         replicates=replicates,
         validation=validation,
+        judged_on=judge_of(judge, validation=validation),
         score=score,
         score_at=score_at,
         score_batch=score_batch,
@@ -136,7 +147,7 @@ def _levels(
     theta_0 = theta_k = work.theta_0
     if mask is None:
         mask = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), theta_0.params)
-    start = Start(theta_0, None, 0, 0, 0)
+    start = Start(theta_0, None, 0, 0, 0, np.full(work.replicates, -1))
     for level in tickets.search(
         start,
         mask,
@@ -150,13 +161,15 @@ def _levels(
             theta_k = level.trained.snapshot
         yield Found(
             level=level.number,
-            density=work.plan.densities[level.number],
+            nominal=work.plan.nominal[level.number],
             mask=level.mask,
             theta_0=theta_0,
             theta_k=theta_k,
             theta_S=level.trained.variables,
             prunable=work.plan.prunable,
             records=level.trained.records,
+            split=work.share[1],
+            failed_step=level.trained.failed_step,
         )
 
 
@@ -193,6 +206,7 @@ class _Kept(NamedTuple):
     variables: Variables
     snapshot: Variables
     opt_state: Tree
+    failed_step: np.ndarray
     records: list[Record]
 
 
@@ -208,6 +222,7 @@ class _Work:
     trainer: Trainer
     replicates: int
     validation: int
+    judged_on: str
     score: str
     score_at: str
     score_batch: int
@@ -219,9 +234,9 @@ class _Work:
         return device_data(self.dataset)
 
     @functools.cached_property
-    def share(self) -> Share:
-        keys = keys_for(self.key, "split", self.replicates)
-        return shares(self.dataset, keys, validation=self.validation)
+    def share(self) -> tuple[Share, np.ndarray]:
+        split = split_of(keys_for(self.key, "split", self.replicates))
+        return shares(self.dataset, split, validation=self.validation)
 
     @functools.cached_property
     def theta_0(self) -> Variables:
@@ -229,9 +244,9 @@ class _Work:
         return jax.device_get(_drawer(self.network.init)(keys))
 
     def members(self, start: Start, mask: Mask) -> Member:
-        keys = fold(keys_for(self.key, "order", self.replicates), start.order)
+        keys = keys_for(self.key, "order", self.replicates, start.order)
         offset = jnp.full(self.replicates, start.schedule_offset, jnp.int32)
-        seen = self.share._asdict()
+        seen = self.share[0]._asdict()
         return Member(keys, start.variables, mask, schedule_offset=offset, **seen)
 
     def train(self, number: int, start: Start, mask: Mask) -> _Kept:
@@ -243,12 +258,18 @@ class _Work:
                 self.data,
                 first=start.first,
                 opt_state=start.opt_state,
+                snapshot=number == 0,
+                failed_step=start.failed_step,
                 resume=resume,
                 observe=observe,
             )
-            tree = {"mask": mask, "theta_S": trained.variables._asdict()}
+            # Nothing later may rate or go on from what is not finite.
+            sound = functools.partial(heal, instead=self.theta_0, failed_step=trained.failed_step)
+            tree = {"mask": mask, "theta_S": sound(trained.variables)._asdict()}
             if number == 0:
-                tree |= {"theta_0": self.theta_0._asdict(), "theta_k": trained.snapshot._asdict()}
+                theta_k = sound(trained.snapshot)
+                tree |= {"theta_0": self.theta_0._asdict(), "theta_k": theta_k._asdict()}
+                tree["split"] = self.share[1]
             if self.carry_optimizer:
                 tree["opt_state"] = population.numbered(trained.opt_state)
             made = records_of(
@@ -257,10 +278,10 @@ class _Work:
                 mask,
                 self.plan.prunable,
                 [
-                    Label("source", "ticket", number, self.plan.densities[number], replicate)
+                    Label("source", "ticket", number, self.plan.nominal[number], replicate)
                     for replicate in range(self.replicates)
                 ],
-                judged_on="validation" if self.validation else "last",
+                judged_on=self.judged_on,
             )
             return jax.device_get(tree), made
 
@@ -270,22 +291,19 @@ class _Work:
             like = jax.eval_shape(self.trainer.optimizer_states, members)
             opt_state = population.unnumbered(tree["opt_state"], like)
         snapshot = Variables(**tree["theta_k"]) if number == 0 else Variables({}, {})
-        return _Kept(Variables(**tree["theta_S"]), snapshot, opt_state, made)
+        failed = failed_steps(made)
+        return _Kept(Variables(**tree["theta_S"]), snapshot, opt_state, failed, made)
 
     def prune(self, number: int, level: Level) -> Mask:
         ended = self.score_at == "end"
         rated = level.trained.variables if ended else level.start.variables
         members = self.members(level.start._replace(variables=rated), level.mask)
-        keys = fold(keys_for(self.key, "score", self.replicates), number)
-        counts = jnp.asarray(self.plan.counts[number], jnp.int32)
-        return jax.device_get(
-            pruner(self.score, self.recipe, self.score_batch, self.plan.groups)(
-                members, self.data, keys, counts
-            )
-        )
+        keys = keys_for(self.key, "score", self.replicates, number)
+        prune = pruner(self.score, self.recipe, self.score_batch, self.plan.groups)
+        return jax.device_get(prune(members, self.data, keys, self.plan.counts[number]))
 
 
 @functools.lru_cache(maxsize=4)
 def _drawer(init: Callable[[Key], Variables]) -> Callable[[Key], Variables]:
-    """Jitted initialization of a population, compiled once for all searches of a network."""
-    return jax.jit(jax.vmap(init))
+    """Jitted initialization, one replicate after the other: compiled for one, whatever they are."""
+    return jax.jit(lambda keys: lax.map(init, keys))

@@ -8,25 +8,28 @@ import dataclasses
 import functools
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
 from ltjax import arms as arms_
-from ltjax import population, trees
+from ltjax import keys, population, trees
 from ltjax.data import Dataset, Parts
 from ltjax.lottery.common import (
     Found,
     Keeper,
     Label,
+    Share,
     check,
     device_data,
-    fold,
+    judge_of,
     keys_for,
     once,
     records_of,
     shares,
     trainer_of,
 )
+from ltjax.lottery.held_out import split_of
 from ltjax.models import Network
 from ltjax.population import Observer, Stop, Trainer
 from ltjax.results import Record
@@ -37,8 +40,9 @@ from ltjax.types import Key, Tree, Variables
 _PIECES = {"target": "target", "source": "again"}
 """What the pieces of a phase are called; `source` is taken by the search itself."""
 
-_KEYS = {"target": ("target_order", "target_split"), "source": ("order", "split")}
-"""Purposes of the keys for the order of the examples and for the held-out ones."""
+_KEYS = {"target": ("order on the target", "split on the target"), "source": ("order", "split")}
+"""Purposes of the keys for the order of the examples, and for the held-out ones of tickets that
+do not say theirs."""
 
 
 def transfer(
@@ -52,6 +56,7 @@ def transfer(
     base: str = "theta_0",
     new_head: bool = False,
     validation: int = 0,
+    judge: str = "last",
     repeats: int = 1,
     phase: str = "target",
     stop: Stop | None = None,
@@ -65,21 +70,27 @@ def transfer(
 
     All arms of a replicate see the same batches; the head that is drawn afresh is the same at
     all levels and in all arms, the other fresh values of a control are drawn for each level and
-    each repeat.
+    each repeat. A replicate that failed in its search has failed here too, and is not trained.
+
+    Where the target holds examples of the search (tickets that move to another optimizer, or to
+    more classes), each replicate is judged on examples that it never learnt from, the search
+    included: on the same data, those that were held out there.
 
     Args:
-      levels: what `find` yielded, or `found(ticket)` with `dense_of(...)` before it.
+      levels: what `find` yielded, or `found(ticket)` with `dense_of(...)` before it. Given as a
+        list, all are checked at once.
       network: the network on the target.
       dataset: the target; parts of one where each replicate has its own.
       recipe: how it is trained there.
       key: everything random comes from it.
       arms: rows of `arms.STARTS` and `arms.CONTROLS`.
-      base: the start point whose values the controls keep.
+      base: the start point whose values the controls see.
       new_head: draw the head afresh, unpruned. Heads of other shapes always are.
       validation: examples held out of the target's training split.
+      judge: what chooses the best evaluation where none are held out, as for `find`.
       repeats: how often each control is drawn and trained; start points are trained once.
-      phase: `target`, or `source` to train again on the data of the search: with its key, its
-        batches and its held-out examples.
+      phase: `target`, or `source` to train again on the data of the search: with its key, in its
+        batches.
       stop: see `Trainer.train`.
       together: train all levels as one population, which keeps every device busy while some
         members stop early, and needs memory for all of them; the tickets must come from one
@@ -88,8 +99,10 @@ def transfer(
       keep: the keeper.
 
     Raises:
-      ValueError: an unknown arm or phase, an arm whose start point no ticket knows, no repeats, a
-        ticket that does not fit the network, or tickets of several searches together.
+      ValueError: an unknown arm, phase or judge, an arm whose start point no ticket knows, no
+        repeats, a ticket that does not fit the network, tickets of several searches together, a
+        control that needs values where `base` has none, or held-out examples that tickets were
+        trained on.
     """
     check(network, dataset, recipe, validation=validation)
     if not arms:
@@ -98,13 +111,14 @@ def transfer(
         _ = arms_.check_arm(name)
     if base not in arms_.STARTS:
         raise ValueError(trees.unknown(base, arms_.STARTS, "start point"))
+    arms_.check_base(arms, base)
     if phase not in _KEYS:
         raise ValueError(trees.unknown(phase, _KEYS, "phase"))
     for name in arms if isinstance(levels, Sequence) and levels else ():
         start = arms_.values_of(name, base=base)
         if all(start in level.without for level in levels):
             raise ValueError(
-                f"arm {name!r} begins with {start}, which these tickets do not know; leave it out"
+                f"arm {name!r} begins with {start}, which these tickets do not hold; leave it out"
             )
     if repeats < 1:
         raise ValueError(f"repeats is how often a control is drawn, at least 1; got {repeats}")
@@ -118,9 +132,13 @@ def transfer(
         ),
         base=base,
         validation=validation,
+        judged_on=judge_of(judge, validation=validation),
         phase=phase,
         stop=stop,
     )
+    if isinstance(levels, Sequence):
+        for level in levels:
+            _ = work.fit(level, dataset, new_head=new_head)
     return _pieces(work, levels, dataset, new_head=new_head, together=together, keep=keep)
 
 
@@ -134,22 +152,15 @@ def _pieces(
     keep: Keeper,
 ) -> Iterator[list[Record]]:
     data = device_data(dataset)
-    shapes = work.network.shapes()
-
-    def head_of(level: Found) -> frozenset[str]:
-        ticket = level.ticket()
-        head = arms_.new_head(ticket, shapes, head=work.network.head, always=new_head)
-        arms_.check_fits(ticket, shapes, new_head=head)
-        return head
-
     for group in [list(levels)] if together else ([level] for level in levels):
-        heads = [head_of(level) for level in group]
-        if not heads:
+        fitted = [work.fit(level, dataset, new_head=new_head) for level in group]
+        if not fitted:
             return
+        heads, seen = zip(*fitted, strict=True)
         if len(set(heads)) > 1 or len({level.prunable for level in group}) > 1:
             raise ValueError("tickets of several searches do not train together; move each search")
         name = "all" if together else f"{group[0].level:02d}"
-        compute = functools.partial(work.train, dataset, data, group, heads[0])
+        compute = functools.partial(work.train, data, group, heads[0], seen)
         yield keep(f"{_PIECES[work.phase]}_{name}", compute)[1]
 
 
@@ -165,54 +176,87 @@ class _Work:
     """Arm and number of the draw."""
     base: str
     validation: int
+    judged_on: str
     phase: str
     stop: Stop | None
 
+    def fit(
+        self, level: Found, dataset: Dataset | Parts, *, new_head: bool
+    ) -> tuple[frozenset[str], Share]:
+        """The new head of a level and what its replicates see, or a ValueError."""
+        shapes, arms = self.network.shapes(), dict(self.drawn)
+        ticket, *others = [
+            level._replace(failed_step=None).ticket(replicate)
+            for replicate in range(population.size(level.mask))
+        ]
+        for each in (ticket, *others):
+            for name in arms:
+                arms_.check_values(name, each, base=self.base)
+        head = arms_.new_head(ticket, shapes, head=self.network.head, always=new_head)
+        arms_.check_fits(ticket, shapes, new_head=head)
+        split = level.split
+        if split is None:
+            replicates = population.size(level.mask)
+            split = split_of(keys_for(self.key, _KEYS[self.phase][1], replicates))
+        return head, shares(dataset, split, validation=self.validation)[0]
+
     def train(
         self,
-        dataset: Dataset | Parts,
         data: Data,
         levels: Sequence[Found],
         head: frozenset[str],
+        shares_: Sequence[Share],
         resume: Tree | None,
         observe: Observer | None,
     ) -> tuple[Tree, list[Record]]:
         replicates = population.size(levels[0].mask)
         prunable = tuple(n for n in levels[0].prunable if n not in head)
-        order, split = (keys_for(self.key, p, replicates) for p in _KEYS[self.phase])
-        if self.phase == "source":
-            order = fold(order, 0)
+        order = keys_for(self.key, _KEYS[self.phase][0], replicates, 0)
         lay_out = _lay_out(self.network, self.drawn, self.base, prunable, head)
-        fresh, control = (keys_for(self.key, p, replicates) for p in ("fresh", "control"))
         made = [
             lay_out(
+                self.key,
                 jnp.int32(level.level),
                 (level.mask, level.theta_0, level.theta_k, level.theta_S),
-                fresh,
-                control,
             )
             for level in levels
         ]
         start, mask = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *made)
         labels = [
-            Label(self.phase, name, level.level, level.density, replicate, repeat)
+            Label(self.phase, name, level.level, level.nominal, replicate, repeat)
             for level in levels
             for name, repeat in self.drawn
             for replicate in range(replicates)
         ]
-        again = np.array([label.replicate for label in labels])
-        seen = shares(dataset, split, validation=self.validation)
+        failed = [
+            np.full(replicates, -1) if level.failed_step is None else level.failed_step
+            for level in levels
+        ]
+        # By level, draw and replicate, as the arms lie.
+        per_draw = [part for part in zip(shares_, failed, strict=True) for _ in self.drawn]
+        seen, failed = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *per_draw)
         members = Member(
-            order[again],
+            order[np.array([label.replicate for label in labels])],
             start,
             mask,
-            schedule_offset=jnp.zeros(len(again), jnp.int32),
-            **jax.tree.map(lambda leaf: leaf[again], seen)._asdict(),
+            schedule_offset=jnp.zeros(len(labels), jnp.int32),
+            **seen._asdict(),
         )
-        trained = self.trainer.train(members, data, resume=resume, observe=observe, stop=self.stop)
-        judged_on = "validation" if self.validation else "last"
+        trained = self.trainer.train(
+            members,
+            data,
+            failed_step=np.asarray(failed),
+            resume=resume,
+            observe=observe,
+            stop=self.stop,
+        )
         records = records_of(
-            trained, self.recipe, jax.device_get(mask), prunable, labels, judged_on=judged_on
+            trained,
+            self.recipe,
+            jax.device_get(mask),
+            prunable,
+            labels,
+            judged_on=self.judged_on,
         )
         unknown = {
             (level.level, name)
@@ -231,33 +275,36 @@ def _lay_out(
     prunable: tuple[str, ...],
     head: frozenset[str],
 ) -> Callable[..., arms_.Arm]:
-    """Jitted: (level, mask and thetas, fresh keys, control keys) -> arms [drawn * replicates]."""
+    """Jitted: (key, level, mask and thetas) -> arms [drawn * replicates].
+
+    One replicate is laid out after the other, so that it is compiled once.
+    """
 
     def one(
-        draw: tuple[str, int], level: jax.Array, parts: tuple, fresh_key: Key, control_key: Key
+        draw: tuple[str, int], key: Key, level: jax.Array, replicate: jax.Array, parts: tuple
     ) -> arms_.Arm:
         name, repeat = draw
         mask, theta_0, theta_k, theta_S = parts
         ticket = Ticket(
             mask=mask, theta_0=theta_0, theta_k=theta_k, theta_S=theta_S, prunable=prunable, meta={}
         )
-        values_key = jax.random.fold_in(fresh_key, level + 1)
-        key = jax.random.fold_in(control_key, level)
-        if repeat:  # More repeats leave the first as it is.
-            values_key, key = (jax.random.fold_in(k, repeat) for k in (values_key, key))
-        heads, fresh = network.init(fresh_key), network.init(values_key)
-        params = trees.map_with_name(
-            lambda n, a, b: b if n in head else a, fresh.params, heads.params
-        )
-        fresh = Variables(params, fresh.stats)
-        return arms_.arm(name, key, ticket, fresh, new_head=head, base=base, head=network.head)
+        made = functools.partial(keys.derive, key)
+        fresh = network.init(made("fresh values", replicate, level, repeat))
+        if head:
+            heads = network.init(made("new head", replicate))
+            params = trees.map_with_name(
+                lambda n, a, b: b if n in head else a, fresh.params, heads.params
+            )
+            fresh = Variables(params, fresh.stats)
+        moving = made("control", replicate, level, repeat)
+        return arms_.arm(name, moving, ticket, fresh, new_head=head, base=base, head=network.head)
 
     @jax.jit
-    def every_arm(level: jax.Array, parts: tuple, fresh_keys: Key, control_keys: Key) -> arms_.Arm:
-        made = [
-            jax.vmap(functools.partial(one, draw, level))(parts, fresh_keys, control_keys)
-            for draw in drawn
-        ]
+    def every_arm(key: Key, level: jax.Array, parts: tuple) -> arms_.Arm:
+        def arms(pair: tuple) -> list[arms_.Arm]:
+            return [one(draw, key, level, *pair) for draw in drawn]
+
+        made = lax.map(arms, (jnp.arange(population.size(parts)), parts))
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *made)
 
     return every_arm

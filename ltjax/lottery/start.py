@@ -14,11 +14,11 @@ from ltjax.lottery.common import (
     Found,
     check_plan,
     device_data,
-    fold,
     keys_for,
     once,
     shares,
 )
+from ltjax.lottery.held_out import split_of
 from ltjax.lottery.prune import pruner
 from ltjax.train import Member, Recipe
 from ltjax.types import Key, Mask
@@ -51,12 +51,12 @@ def at_start(
       level: level 0 of a search; only its theta_0 is used.
       dataset: where batches come from.
       recipe: whose loss the scores see.
-      key: the key of the search: batches leave out its held-out examples.
+      key: everything random comes from it.
       plan: what each level keeps (`pruning.pooled` for the totals of another plan,
         `pruning.of_mask` for the counts of a mask).
       score: a row of `pruning.SCORES`.
       batch: examples a batch; 0 means the batch size.
-      validation: examples held out in the search.
+      validation: examples held out in the search; no batch has one.
       cuts: equal cuts in the logarithm from everything down to each level (SynFlow: 100); 0 cuts
         each level out of the one before.
       same_batch: one batch for all cuts of a replicate instead of a new one each.
@@ -65,7 +65,7 @@ def at_start(
 
     Raises:
       ValueError: an unknown score, a plan of another network, negative cuts, a batch larger
-        than the training rows.
+        than the training rows, held-out examples that are not those of the search.
     """
     _ = trees.lookup(pruning.SCORES, score, "score")
     check_plan(plan, population.member(level.mask, 0))
@@ -76,20 +76,22 @@ def at_start(
     if cuts < 0:
         raise ValueError(f"cuts is a number of cuts, or 0 for level by level; got {cuts}")
     replicates = population.size(level.mask)
-    keys = keys_for(key, "score", replicates)
-    seen = shares(dataset, keys_for(key, "split", replicates), validation=validation)._asdict()
+    split = level.split
+    if split is None:
+        split = split_of(keys_for(key, "split", replicates))
+    seen = shares(dataset, split, validation=validation)[0]._asdict()
     prune, data = pruner(score, recipe, batch, plan.groups), device_data(dataset)
 
     def cut(mask: Mask, counts: Sequence[int], number: int) -> Mask:
+        at = keys_for(key, "score at the start", replicates, 0 if same_batch else number)
         members = Member(
-            keys,
+            at,
             level.theta_0,
             mask,
             schedule_offset=jnp.zeros(replicates, jnp.int32),
             **seen,
         )
-        at = keys if same_batch else fold(keys, number)
-        return prune(members, data, at, jnp.asarray(counts, jnp.int32))
+        return prune(members, data, at, counts)
 
     @functools.cache
     def by_level(number: int) -> Mask:
@@ -114,7 +116,7 @@ def at_start(
         tree, _ = keep(number, compute)
         yield level._replace(
             level=number,
-            density=plan.densities[number],
+            nominal=plan.nominal[number],
             mask=tree["mask"],
             prunable=plan.prunable,
             records=[],

@@ -55,7 +55,7 @@ def results(rows: Sequence[Row]) -> str:
     over = "".join(f'<th colspan="3" scope="colgroup">{html.escape(a)}</th>' for a in names)
     counts = ["kept"] if one_size(rows) else ["kept", "of prunable", "of total"]
     head = heads(
-        ["level", "nominal", "achieved", *counts, *["accuracy", "steps", "to dense"] * len(names)]
+        ["level", "nominal", "density", *counts, *["accuracy", "steps", "to dense"] * len(names)]
     )
     body = [
         _counts(n.any, len(counts)) + "".join(_result(n, a) for a in names) for n in lines(rows)
@@ -74,7 +74,7 @@ _PAIRED = ("gain and 95 % interval", "pairs", "verdict")
 
 def full(rows: Sequence[Row]) -> str:
     """One table an arm with everything that a row holds, and its gain on the dense one."""
-    names = ["level", "achieved", "accuracy", "final accuracy", "steps to best", "trainings"]
+    names = ["level", "density", "accuracy", "final accuracy", "steps to best", "trainings"]
     tables = []
     for arm in analysis.arms(rows):
         verdicts = {v.row.level: v for v in analysis.winning(rows, arm)}
@@ -93,11 +93,11 @@ def opponents(rows: Sequence[Row]) -> str:
                 tables.append(f"<h3>{html.escape(f'{start} minus {control}')}</h3>")
                 body = [
                     "".join(
-                        map(cell, [str(v.row.level), words.percent(v.row.achieved), *_paired(v)])
+                        map(cell, [str(v.row.level), words.percent(v.row.density), *_paired(v)])
                     )
                     for v in verdicts
                 ]
-                head = heads(["level", "achieved", *_PAIRED])
+                head = heads(["level", "density", *_PAIRED])
                 tables.append(table("", f"<tr>{head}</tr>", body))
     return "\n".join(tables)
 
@@ -117,14 +117,14 @@ def layer_table(rows: Sequence[Row]) -> str:
         for row in group:
             densities = row.layer_densities
             shares = [words.percent(densities.get(name, math.nan)) for name in row.layers]
-            body.append("".join(map(cell, [str(row.level), words.percent(row.achieved), *shares])))
+            body.append("".join(map(cell, [str(row.level), words.percent(row.density), *shares])))
         tables.append(f"<h3>{html.escape(title)}</h3>")
         tables.append(table("", f"<tr>{heads(['level', 'all', *sizes])}</tr>", body))
     return "\n".join(tables)
 
 
 def _counts(row: Row, columns: int) -> str:
-    densities = [words.percent(row.density), words.percent(row.achieved)]
+    densities = [words.percent(row.nominal), words.percent(row.density)]
     counts = [words.count(n) for n in (row.kept, row.prunable, row.total)[:columns]]
     return "".join(map(cell, [str(row.level), *densities, *counts]))
 
@@ -150,7 +150,7 @@ def _numbers(row: Row, verdict: Verdict | None) -> str:
         steps += f' <span class="sd">\N{PLUS-MINUS SIGN} {words.count(row.best_step_sd)}</span>'
     cells = [
         str(row.level),
-        words.percent(row.achieved),
+        words.percent(row.density),
         _spread(row.accuracy, row.accuracy_sd),
         _spread(row.final_accuracy, row.final_accuracy_sd),
         steps,

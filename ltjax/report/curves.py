@@ -1,6 +1,7 @@
 """Learning curves: test accuracy against step at a few densities."""
 
 from collections.abc import Sequence
+import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
 from ltjax import analysis
@@ -90,7 +91,14 @@ def _curves(records: Sequence[Record], levels: Sequence[int]) -> list[_Curve]:
         group = [r for r in records if r.level == level]
         steps, accuracies = analysis.mean_curve(group)
         if steps:
-            curves.append(_Curve(level, group[0].density, steps, [100 * a for a in accuracies]))
+            curves.append(
+                _Curve(
+                    level,
+                    statistics.fmean(r.density for r in group),
+                    steps,
+                    [100 * a for a in accuracies],
+                )
+            )
     return curves
 
 

@@ -143,7 +143,7 @@ def _against_density(
         means, sds = zip(*map(value, line), strict=True)
         faint = matplotlib.colors.to_rgba(look["color"], 0.4)
         axes.errorbar(
-            [r.achieved * dodge for r in line],
+            [r.density * dodge for r in line],
             means,
             [0 if math.isnan(sd) else sd for sd in sds],
             label=arm,
@@ -156,8 +156,8 @@ def _against_density(
             if row.failed:
                 axes.annotate(
                     f"{row.failed} failed",
-                    (row.achieved * dodge, mean),
-                    (0, 4),
+                    (row.density * dodge, mean),
+                    (0, 4 + 7 * i),  # So that those of several arms stay legible.
                     textcoords="offset points",
                     color=look["color"],
                     fontsize=6.5,
@@ -169,7 +169,7 @@ def _against_density(
         axes.axhline(mean, color=color, ls=(0, (2, 1.5)), lw=1.0, label=label, zorder=1)
         if len(dense) == 1 and not math.isnan(sd):  # Several bands would hide each other.
             axes.axhspan(mean - sd, mean + sd, color=color, alpha=0.08, linewidth=0, zorder=0)
-    _density_axis(axes, [r.achieved for r in shown])
+    _density_axis(axes, [r.density for r in shown])
 
 
 def _density_axis(axes: "Axes", densities: Sequence[float]) -> None:

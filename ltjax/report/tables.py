@@ -126,7 +126,7 @@ def _verdicts(title: str, held: Mapping[str, Sequence[Verdict]], width: int) -> 
     shown = {v.row.level: v.row for verdicts in held.values() for v in verdicts}
     left = [
         _Column("level", [str(level) for level in sorted(shown)]),
-        _Column("density %", [words.percent(shown[level].achieved) for level in sorted(shown)]),
+        _Column("density %", [words.percent(shown[level].density) for level in sorted(shown)]),
     ]
     columns = []
     for arm, by_level in found.items():
@@ -142,13 +142,17 @@ def shared_sizes(rows: Sequence[Row]) -> str:
     """Says of how many weights the kept ones are, where that is the same in every row."""
     if (sizes := one_size(rows)) is None:
         return ""
-    prunable, total = map(words.count, sizes)
-    return f"Kept: of {prunable} prunable weights, of {total} parameters in all."
+    prunable, kernels, total = map(words.count, sizes)
+    text = f"Kept: of {prunable} prunable weights, of {total} parameters in all."
+    if not rows[0].dense:
+        return text
+    dense = ", ".join(f"{name} ({words.count(size)})" for name, size in rows[0].dense.items())
+    return f"{text} All kernels: {kernels} weights. Left dense: {dense}."
 
 
-def one_size(rows: Sequence[Row]) -> tuple[int, int] | None:
-    """Prunable weights and all parameters, where they are the same in every row."""
-    sizes = {(r.prunable, r.total) for r in rows}
+def one_size(rows: Sequence[Row]) -> tuple[int, int, int] | None:
+    """Prunable weights, those of all kernels, and all parameters, where every row has the same."""
+    sizes = {(r.prunable, r.kernels, r.total) for r in rows}
     return next(iter(sizes)) if len(sizes) == 1 else None
 
 
@@ -171,10 +175,15 @@ def _counts(table_lines: Sequence[Line]) -> list[_Column]:
     rows = [n.any for n in table_lines]
     columns = [
         _Column("level", [str(r.level) for r in rows]),
-        _Column("nominal density %", [words.percent(r.density) for r in rows]),
-        _Column("achieved density %", [words.percent(r.achieved) for r in rows]),
-        _Column("kept", [words.count(r.kept) for r in rows]),
+        _Column("nominal density %", [words.percent(r.nominal) for r in rows]),
+        _Column("density %", [words.percent(r.density) for r in rows]),
     ]
+    if any(r.dense for r in rows):
+        columns += [
+            _Column("of all kernels %", [words.percent(r.density_of(r.kernels)) for r in rows]),
+            _Column("of all parameters %", [words.percent(r.density_of(r.total)) for r in rows]),
+        ]
+    columns.append(_Column("kept", [words.count(r.kept) for r in rows]))
     if one_size(rows) is None:
         columns += [
             _Column("of prunable", [words.count(r.prunable) for r in rows]),

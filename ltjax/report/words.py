@@ -95,8 +95,8 @@ def _found(rows: Sequence[Row], arm: str) -> str:
     levels = f"{len(wins)} of {len(verdicts)} pruned level{'s'[: len(verdicts) > 1]}"
     found = "no winning ticket"
     if wins:
-        last = min(wins, key=lambda v: v.row.achieved).row
-        found = f"winning ticket down to density {percent(last.achieved)} %"
+        last = min(wins, key=lambda v: v.row.density).row
+        found = f"winning ticket down to density {percent(last.density)} %"
         levels = (
             f"level {last.level}: {count(last.kept)} of {count(last.prunable)} weights; {levels}"
         )

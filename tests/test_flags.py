@@ -1,0 +1,147 @@
+"""Every flag of every binary refuses the wrong kinds of values, in one line that names it."""
+
+import dataclasses
+import typing
+
+from absl import flags
+import pytest
+
+from experiments import benchmark, report, transfer_ticket
+from experiments import settings as settings_
+from experiments.benchmark import Benchmark
+from experiments.paper_000.settings import ClassHalves
+from experiments.paper_002.settings import MultipleTickets
+from experiments.paper_004.settings import FrankleCarbin
+from experiments.report import Report
+from experiments.reproduce.papers import PAPERS
+from experiments.settings import FindTicket
+from experiments.transfer_ticket import TransferTicket
+from ltjax import config
+
+PRESETS = {
+    FindTicket: settings_.PRESETS,
+    TransferTicket: transfer_ticket.PRESETS,
+    **{paper.settings: paper.presets for paper in PAPERS.values()},
+    Report: {},
+    Benchmark: {},
+}
+WRONG = {
+    int: ("-1", "9" * 23, "1.5", "nan", "many", "²", ""),
+    float: ("nan", "inf", "-inf", "-0.1", "1e39", "many", ""),
+    bool: ("maybe", "2"),
+    str: ("²", "no such", "-1", "nan", "9" * 23 + "it"),
+    tuple[str, ...]: ("²", "no such", "-1"),
+}
+FREE = {
+    # Names of tables that only reading the data or making the network knows; refused there.
+    *("data", "target", "fc_data", "conv_data", "init", "model", "fc_model", "conv_model"),
+    # Paths: any text is one.
+    *("out", "data_dir", "ticket"),
+    # Patterns of a network's layers, ids of a paper's rows, a list of name=value.
+    *("freeze", "experiments", "on_target"),
+}
+
+
+def parse(cls, *arguments):
+    values = flags.FlagValues()
+    read = config.define_flags(cls, values, presets=PRESETS[cls])
+    values(["binary", *arguments])
+    return read(), read
+
+
+def walk():
+    for cls in PRESETS:
+        kinds = typing.get_type_hints(cls)
+        for field in dataclasses.fields(cls):
+            if field.name not in FREE:
+                for text in WRONG[kinds[field.name]]:
+                    yield pytest.param(
+                        cls, field.name, text, id=f"{cls.__name__}-{field.name}={text[:9]}"
+                    )
+
+
+@pytest.mark.parametrize(("cls", "name", "text"), list(walk()))
+def test_a_wrong_value_is_one_line_that_names_the_flag(cls, name, text):
+    with pytest.raises((ValueError, flags.Error)) as caught:
+        _ = parse(cls, f"--{name}={text}")
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cls", PRESETS)
+def test_every_preset_keeps_the_rules(cls):
+    for preset in PRESETS[cls]:
+        assert parse(cls, f"--preset={preset}")
+
+
+MORE = [
+    (FindTicket, "--model=lenet-99999999999-5", "model: a network has at most"),
+    (FindTicket, "--classes=0-99999999999", "classes: "),
+    (FindTicket, "--levels=100000", r"levels lies in \[0, 1000\]; got 100000"),
+    (FindTicket, "--momentum=2", r"momentum lies in \[0, 1\); got 2.0"),
+    (FindTicket, "--nesterov", "nesterov is a form of the momentum of sgd"),
+    (FindTicket, "--nesterov --optimizer=sgd", "nesterov is a form"),
+    (FindTicket, "--milestones=3ep", "milestones belong to schedule=step"),
+    (FindTicket, "--reset=none,weights", "reset is none or some of the others"),
+    (FindTicket, "--validation=0% --keep=best", "keep=best need a validation set"),
+    (FindTicket, "--validation=0 --patience=2", "patience and keep=best need a validation set"),
+    (FindTicket, "--validation=100%", r"validation: each number lies in \[0, 100\)"),
+    (FindTicket, "--length=3000000000it", "length: a duration is at most"),
+    (FindTicket, "--out=gs://bucket", "out: .*not local"),
+    (FindTicket, "--out=", "out: "),
+    (FindTicket, "--out=/tmp/\udcff", "out: .*not ASCII and this locale is not UTF-8"),
+    (TransferTicket, "--starts=", "starts is empty"),
+    (TransferTicket, "--head=keep --head_hidden=10", "head=keep, and head_hidden"),
+    (TransferTicket, "--head_hidden=0", "head_hidden: widths"),
+    (MultipleTickets, "--flips=99", "flips are different rounds of 1..10"),
+    (MultipleTickets, "--flips=7,7", "flips are different rounds"),
+    (ClassHalves, "--splits=1", r"splits lies in \[2, 1000\]"),
+    (ClassHalves, "--extra_splits=5 --splits=4", "extra_splits lies in 2..4"),
+    (ClassHalves, "--size=100000", r"size lies in \[0, 512\]"),
+    (FrankleCarbin, "--xor_trials=0", r"xor_replicates lies in \[1, 1000000\]"),
+    (FrankleCarbin, "--sizes=300-0", "sizes: widths of layers"),
+    (FrankleCarbin, "--sizes=", "sizes is empty"),
+    (FrankleCarbin, "--densities=", "densities is empty"),
+    (FrankleCarbin, "--seed=4000001", "seed lies in"),
+    (Benchmark, "--models=", "models names at least one row"),
+    (Benchmark, "--steps=2", "steps is 0 or at least 3"),
+]
+
+
+@pytest.mark.parametrize(("cls", "arguments", "words"), MORE, ids=lambda v: str(v)[:40])
+def test_contradictions_and_absurd_sizes(cls, arguments, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        _ = parse(cls, *arguments.split())
+    assert "\n" not in str(caught.value)
+
+
+def test_an_old_name_of_a_flag_is_the_same_flag():
+    read, flags_ = parse(FrankleCarbin, "--trials=4", "--xor_rates=0.5", "--preset=quick")
+    assert (read.replicates, read.xor_learning_rates, read.repeats) == (4, "0.5", 1)
+    assert flags_.given == {"replicates", "xor_learning_rates"}
+    assert {"replicates", "repeats", "length"} < flags_.chosen
+    assert parse(MultipleTickets, "--fc_rate=0.5")[0].fc_learning_rate == 0.5
+    assert parse(Report, "--to=x")[0].out == "x"
+
+
+COMMON = {"data_dir", "out", "devices", "layout", "save_seconds", "seed", "dry_run"}
+
+
+def test_the_same_thing_has_one_name_in_all_binaries():
+    named = {cls: {f.name for f in dataclasses.fields(cls)} for cls in PRESETS}
+    trains = [cls for cls in PRESETS if cls not in (Report, Benchmark)]
+    for cls in trains:
+        assert named[cls] > COMMON | {"validation", "batch_size", "evaluate_every"}
+    for cls in (FindTicket, FrankleCarbin, MultipleTickets):
+        assert {"replicates", "levels"} < named[cls]
+    assert all({"out", "dry_run"} <= names for names in named.values())
+    of_learning = {n for names in named.values() for n in names if n.endswith("rate")} - {"rate"}
+    assert all(n.endswith("learning_rate") for n in of_learning)
+
+
+def test_a_dry_run_of_the_benchmark_and_of_a_report_makes_nothing(tmp_path, capsys):
+    assert benchmark.main(Benchmark(dry_run=True, models=("mlp-tiny",))) == 0
+    assert "mlp-tiny: 5 rounds of 2 s" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no reproduction"):
+        _ = report.main(Report(dry_run=True), [str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
