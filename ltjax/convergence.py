@@ -94,7 +94,7 @@ def moving_means(
     None where the window is not full: before its first end, where an evaluation is missing, and
     where an accuracy is None. Evaluations beyond the regular ones take part.
     """
-    full = max(1, window // _distance(steps))
+    full = max(1, window // distance(steps))
     means: list[float | None] = []
     first = 0
     for i, step in enumerate(steps):
@@ -106,7 +106,7 @@ def moving_means(
     return means
 
 
-def _distance(steps: Sequence[int]) -> int:
+def distance(steps: Sequence[int]) -> int:
     """The regular distance between evaluations."""
     distances = [b - a for a, b in itertools.pairwise(steps)]
     return int(statistics.median(distances)) if distances else 1
@@ -167,4 +167,4 @@ def _calm_time(
         if mean is None:
             return None
         found.append(mean)
-    return found if len(found) > calm // _distance(steps) else None
+    return found if len(found) > calm // distance(steps) else None

@@ -9,6 +9,7 @@ interval of a ratio holds as much, but at 2 replicates it is mostly the whole li
 
 from collections.abc import Mapping, Sequence
 import math
+import statistics
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ from ltjax.results import DIGITS
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 """How often a whole interval lies on one side of a truth that lies on the other, or at its end."""
+
+Z = statistics.NormalDist().inv_cdf(1 - TAIL)
+"""Standard errors to either side where the spread is known, as of counts."""
 
 
 class Interval(NamedTuple):

@@ -8,6 +8,7 @@ bytes as an uninterrupted one.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import json
+import math
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -210,11 +211,15 @@ _LOSSES = _Values(
 )
 _FIELDS: Mapping[str, _Values] = {
     **dict.fromkeys(("phase", "arm"), _TEXT),
-    **dict.fromkeys(("level", "replicate", "repeat", "kept", "prunable", "total"), _COUNT),
-    **dict.fromkeys(("density", "accuracy", "final_accuracy"), _SHARE),
+    **dict.fromkeys(("level", "replicate", "repeat"), _COUNT),
+    **dict.fromkeys(("kept", "prunable", "kernels", "total"), _COUNT),
+    **dict.fromkeys(("nominal", "density", "accuracy", "final_accuracy"), _SHARE),
     **dict.fromkeys(("validation_accuracy", "test_accuracy"), _SHARES),
     **dict.fromkeys(("train_loss", "validation_loss", "test_loss"), _LOSSES),
     "layers": _Values("by layer its kept and its prunable weights", _layers),
+    "dense": _Values(
+        "by layer its weights", lambda v: isinstance(v, dict) and all(map(_whole, v.values()))
+    ),
     "steps": _Values(
         "whole numbers, each above the one before",
         lambda v: _list(v, _whole) and v == sorted(set(v)),
@@ -246,7 +251,10 @@ def _implied(r: Record) -> Iterator[tuple[str, bool, str]]:
     for name, number in (("kept", 0), ("prunable", 1)):
         summed = sum(counts[number] for counts in r.layers.values())
         yield name, getattr(r, name) == summed, f"{summed}, the sum over `layers`"
-    yield "total", r.total >= r.prunable, f"at least {r.prunable}, as `prunable`"
+    share = r.kept / r.prunable if r.prunable else 1.0
+    yield "density", math.isclose(r.density, share), f"{share}, `kept` of `prunable`"
+    yield "kernels", r.kernels >= r.prunable, f"at least {r.prunable}, as `prunable`"
+    yield "total", r.total >= r.kernels, f"at least {r.kernels}, as `kernels`"
     for name in _CURVES:
         judges = r.judged_on == "validation" or not name.startswith("validation")
         count = len(r.steps) if judges else 0

@@ -315,8 +315,8 @@ def _loss(
 
 def probe(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -> Probe:
     """What scores may ask, on one random batch of the member's rows."""
-    pick = keys.derive(key, "batch")
-    rows = jax.random.choice(pick, member.train_rows, (batch,), replace=False)
+    draw = keys.derive(key, "draw")
+    rows = jax.random.choice(keys.derive(key, "batch"), member.train_rows, (batch,), replace=False)
     pixels, labels = data.train.images[rows], labels_of(data.train, rows, member)
 
     def loss(params: Params) -> Scalar:

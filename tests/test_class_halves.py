@@ -14,9 +14,9 @@ from experiments.paper_000.rows import PAPER
 from experiments.paper_000.settings import ClassHalves
 from experiments.paper_000.splits import FIGURES, REDRAWN, TICKET, named
 from experiments.paper_000.trainings import Trainings
-from experiments.reproduce import driver, page
-from experiments.reproduce.rows import NOT_COMPARABLE, Absent
-from ltjax import arms, data, intervals
+from experiments.reproduce import driver, effects, page
+from experiments.reproduce.rows import NOT_COMPARABLE, Absent, judge
+from ltjax import arms, data, intervals, published
 from ltjax.keeper import DiskKeeper
 from tests import fakes
 
@@ -260,7 +260,7 @@ def test_the_published_tables_judge_our_pairs(whole, monkeypatch):
     claims = {c.published: c for r in PAPER.experiments(settings) for c in r.claims}
 
     def holds(name):
-        return claims[name].ours(results).holds
+        return claims[name].rule(claims[name].ours(results), published.entry(name).value)
 
     ours = claims["000-0012"].ours(results)  # t at 10 %.
     assert ours.value == pytest.approx(abs(table[3].test.t))
@@ -272,9 +272,11 @@ def test_the_published_tables_judge_our_pairs(whole, monkeypatch):
     table[1] = row(0.5, some)
     assert (holds("000-0025"), holds("000-0026")) == (False, True)
     table[3] = row(0.1, [0.06, 0.07, 0.061, 0.071, 0.065])
-    assert not holds("000-0032")
+    assert holds("000-0032") is False
     table[0] = row(0.75, [-loss for loss in some])  # The ticket is better.
-    assert not holds("000-0027")
+    assert holds("000-0027") is False
+    table[0] = row(0.75, [loss - 0.05 for loss in (0.06, 0.01, 0.07, 0.0, 0.05)])
+    assert holds("000-0027") is None  # Five splits this far apart do not tell.
     del table[3]
     missing = claims["000-0025"].ours(results), claims["000-0032"].ours(results)
     assert missing == (pairs.NOT_RUN, pairs.NOT_RUN)
@@ -283,23 +285,24 @@ def test_the_published_tables_judge_our_pairs(whole, monkeypatch):
 def test_the_two_tables_are_compared_on_the_same_splits_only(monkeypatch):
     tables = {
         TICKET: [row(d, NONE) for d in (0.75, 0.5, 0.25, 0.1)],
-        REDRAWN: [*(row(d, NONE) for d in (0.75, 0.5, 0.25)), row(0.1, MORE)],
+        REDRAWN: [*(row(d, NONE) for d in (0.75, 0.5, 0.25)), row(0.1, [0.06 + x for x in NONE])],
     }
     monkeypatch.setattr(pairs, "table_rows", lambda results, t, series, table: tables[table])
 
     def holds(**settings):
         settings = ClassHalves(splits=5, extra_splits=5, **settings)
         claims = {c.published: c for r in PAPER.experiments(settings) for c in r.claims}
-        found = [claims[name].ours(fakes.Results()) for name in ("000-0029", "000-0030")]
-        return [each.reason if isinstance(each, Absent) else each.holds for each in found]
+        chosen = [claims[name] for name in ("000-0029", "000-0030")]
+        found = [(claim, claim.ours(fakes.Results())) for claim in chosen]
+        return [o.reason if isinstance(o, Absent) else claim.rule(o, "") for claim, o in found]
 
     assert all("reading 0.11" in each for each in holds())
-    assert holds(same_splits=True) == [False, True]  # 3 points apart at 10 %, and growing.
+    assert holds(same_splits=True) == [False, True]  # 6 points apart at 10 %, and growing.
     tables[REDRAWN][3] = row(0.1, NONE)
-    assert holds(same_splits=True) == [True, False]
+    assert holds(same_splits=True) == [True, False]  # Nothing grows at all.
     tables[REDRAWN][3] = row(0.1, [0.01, 0.012, 0.009, 0.01, 0.011])
     tables[TICKET][0] = row(0.75, [0.1, -0.1, 0.08, -0.08, 0.0])  # Growth is noise.
-    assert holds(same_splits=True) == [True, False]
+    assert holds(same_splits=True) == [None, None]
 
 
 def test_tickets_are_slower_where_more_pairs_are_later_than_earlier():
@@ -315,12 +318,12 @@ def test_tickets_are_slower_where_more_pairs_are_later_than_earlier():
         results.search(t.dense(TICKET, 1), lambda level, i: {"accuracy": 0.8, "curve": dense})
         curve = {step: end if step >= reached else 0.2 for step in dense}
         results.at_start(t.ticket, lambda level, i: {"accuracy": end, "curve": curve})
-        return claim.ours(results).holds
+        return claim.rule(claim.ours(results), "words")
 
     assert holds(15)
-    assert not holds(10)  # Never later.
-    assert not holds(5)
-    assert not holds(15, end=0.7)
+    assert holds(10) is False  # Never later.
+    assert holds(5) is False
+    assert holds(15, end=0.7) is False
 
 
 def test_pruned_biases_change_nothing_unless_some_density_differs():
@@ -337,10 +340,11 @@ def test_pruned_biases_change_nothing_unless_some_density_differs():
             t.with_biases,
             lambda level, i: {"accuracy": 0.7 + 0.01 * i - (losses[i] if level == 2 else 0.0)},
         )
-        return claim.ours(results).holds
+        return claim.rule(claim.ours(results), "words")
 
-    assert holds(NONE)
-    assert not holds(MORE)
+    assert holds([loss / 10 for loss in NONE])
+    assert holds(NONE) is None  # No difference in the mean, and no equality shown either.
+    assert holds(MORE) is False
 
 
 def test_biases_may_be_pruned_in_both_tables():
@@ -375,12 +379,24 @@ def test_own_halves_are_trained_once_for_both_tables():
     assert Trainings(TINY).source(TICKET) != Trainings(TINY).source(REDRAWN)
 
 
-def test_too_few_pairs_show_no_absence_of_a_difference(whole, monkeypatch):
+def test_two_pairs_show_no_absence_of_a_difference(whole, monkeypatch):
     results = driver.read(whole[2].path)[1]
-    two = [row(d, [0.01, 0.02]) for d in (0.75, 0.5, 0.25, 0.1)]
+    two = [row(d, [0.01, -0.01]) for d in (0.75, 0.5, 0.25, 0.1)]
     monkeypatch.setattr(pairs, "table_rows", lambda *args: two)
     claims = {c.published: c for r in PAPER.experiments(ClassHalves()) for c in r.claims}
-    assert claims["000-0027"].ours(results) == pairs.TOO_FEW
+    verdict = judge(claims["000-0027"], published.entry("000-0027"), results)
+    assert verdict.verdict == NOT_COMPARABLE
+    assert "of 2 trials do not tell: loss at 75 %" in verdict.reason
+
+
+def test_rows_of_the_tables_depend_on_what_their_halves_come_from():
+    def acts(row, **other):
+        return row in effects.acting(PAPER, ClassHalves(), **other)
+
+    assert acts("000-II", size=24)
+    assert acts("000-II", named_splits=False)
+    assert acts("000-X1", extra_splits=5)
+    assert not acts("000-II", extra_splits=5)
 
 
 def test_parts_are_what_take_classes_leaves():

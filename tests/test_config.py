@@ -194,12 +194,12 @@ def test_bad_lists_of_numbers_are_one_line(read, text, message):
 
 
 BINARY = """
-import dataclasses, sys
+import dataclasses, os, sys
 from absl import logging
 from ltjax import config
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(config.Settings):
     fault: str = config.setting("none", "What goes wrong.")
     levels: int = config.setting(8, "Rounds of pruning.", unit="rounds")
 
@@ -212,6 +212,12 @@ def main():
         raise ValueError("rate is in [0, 1);\\n  got 2")
     if settings.fault == "file":
         open("/nowhere/at/all")
+    if settings.fault == "full":
+        raise OSError(28, "No space left on device", "/some/where")
+    if settings.fault == "interrupt":
+        raise KeyboardInterrupt
+    if settings.fault == "stop":
+        os.kill(os.getpid(), 15)
     if settings.fault == "bug":
         raise KeyError("bug")
     print("levels", settings.levels)
@@ -250,6 +256,11 @@ def test_help_lists_the_settings_under_the_binary(binary):
     [
         (["--fault=value"], "error: rate is in [0, 1); got 2\n"),
         (["--fault=file"], "error: [Errno 2] No such file or directory: '/nowhere/at/all'\n"),
+        (
+            ["--fault=full"],
+            "'/some/where'; make room, and the same command goes on where it stopped\n",
+        ),
+        (["--levels=-1"], "error: levels lies in [0, 2147483647]; got -1\n"),
         (["--preset=fewer"], "error: no preset 'fewer'; did you mean few? there are: few\n"),
         (["--level=2"], "Did you mean: levels ? (--help lists the flags)\n"),
         (["stray"], "error: unexpected argument 'stray'; settings are flags, as --name=value\n"),
@@ -268,3 +279,65 @@ def test_a_good_run_says_nothing_on_stderr_and_faults_keep_their_traceback(binar
     assert (done.returncode, done.stdout, done.stderr) == (0, "levels 2\n", "")
     assert "Traceback" in binary("--fault=bug").stderr
     assert "Traceback" in binary("--fault=value", LTJAX_DEBUG="1").stderr
+
+
+@pytest.mark.parametrize(("fault", "code"), [("interrupt", 130), ("stop", 143)])
+def test_an_interrupt_is_one_line(binary, fault, code):
+    done = binary(f"--fault={fault}")
+    assert done.returncode == code
+    assert done.stderr == "interrupted; the same command goes on where it stopped\n"
+
+
+TABLE = {"one": 1}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ruled(config.Settings):
+    row: str = config.setting("one", "A row.", choices=TABLE)
+    rows: tuple[str, ...] = config.setting((), "Rows.", choices=TABLE)
+    share: float = config.setting(0.5, "A share.", within="(0, 1]")
+    count: int = config.setting(3, "A count.", within="[1, 9]", alias="number")
+    length: str = config.setting("1ep", "A length.", check=config.duration)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"row": "two"}, r"no row 'two'; there are: one"),
+        ({"row": ""}, "no row ''"),
+        ({"rows": ("one", "two")}, "no rows 'two'"),
+        ({"rows": "one"}, "rows is a list of texts; got 'one'"),
+        ({"share": 0.0}, r"share lies in \(0, 1\]; got 0.0"),
+        ({"share": float("nan")}, "got nan"),
+        ({"share": 10**400}, "share lies in"),
+        ({"count": 10}, r"count lies in \[1, 9\]; got 10"),
+        ({"count": True}, "count is a whole number; got True"),
+        ({"count": 2.0}, "count is a whole number; got 2.0"),
+        ({"length": "1"}, "length: a duration is"),
+    ],
+)
+def test_settings_that_break_a_rule_cannot_be_made_on_any_way(values, words):
+    for make in (
+        lambda: Ruled(**values),
+        lambda: dataclasses.replace(Ruled(), **values),
+        lambda: config.from_dict(Ruled, values, what="the file"),
+    ):
+        with pytest.raises(ValueError, match=words) as caught:
+            _ = make()
+        assert "\n" not in str(caught.value)
+
+
+def test_rules_are_read_when_a_value_is_checked_and_shown_in_the_help(monkeypatch):
+    monkeypatch.setitem(TABLE, "two", 2)
+    assert Ruled(row="two", share=1, count=9).row == "two"
+    values = flags.FlagValues()
+    _ = config.define_flags(Ruled, values)
+    shown = " ".join(values.get_help().split())
+    assert "A share. [(0, 1]]" in shown
+    assert "A count. [[1, 9]; also --number]" in shown
+
+
+@pytest.mark.parametrize("values", [[], "x", {}, {"other": 1}, None])
+def test_what_is_no_settings_is_one_sentence(values):
+    with pytest.raises(ValueError, match="the file holds no settings of Ruled; give another"):
+        _ = config.from_dict(Ruled, values, what="the file")

@@ -1,6 +1,7 @@
 """A mask keeps what it says, whatever the optimizer does, and each permutation what it keeps."""
 
 import collections
+import itertools
 
 from flax import core, nnx
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 
 from ltjax import masks, optimizers, trees
 from ltjax.types import Variables
@@ -234,3 +236,15 @@ def test_overlap_counts_and_chance():
     b = {"w": {"kernel": jnp.array([[1, 0, 1, 0]], bool)}}
     found = masks.overlap(a, b, ("w/kernel",))
     assert found == masks.Overlap(1, 1, 1, 1.0, pytest.approx((1 / 3) ** 0.5))
+
+
+@pytest.mark.parametrize(("first", "second", "size"), [(2, 5, 7), (1, 6, 8), (4, 3, 9), (6, 2, 7)])
+def test_chance_overlap_is_that_of_all_masks_of_unequal_counts(first, second, size):
+    def mask(kept):
+        return {"w": {"kernel": jnp.asarray(np.isin(np.arange(size), list(kept)))}}
+
+    found = masks.overlap(mask(range(first)), mask(range(second)), ("w/kernel",))
+    every = [len({*range(first)} & {*kept}) for kept in itertools.combinations(range(size), second)]
+    law = scipy.stats.hypergeom(size, first, second)
+    for mean, sd in ((np.mean(every), np.std(every)), (law.mean(), law.std())):
+        assert (found.chance, found.chance_sd) == pytest.approx((mean, sd))

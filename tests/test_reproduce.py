@@ -13,24 +13,33 @@ from experiments.paper_004 import xor
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
 from experiments.paper_004.trainings import Trainings
-from experiments.reproduce import driver, lines, page, searches
+from experiments.reproduce import driver, effects, figures, lines, page, searches
 from experiments.reproduce.papers import PAPERS
 from experiments.reproduce.rows import (
     AGREES,
     DIFFERS,
+    MOST_BY_CHANCE,
     NOT_COMPARABLE,
     Absent,
     Between,
-    Bound,
     Claim,
-    Holds,
+    Digits,
     Near,
+    Never,
+    Ordered,
     Quantity,
+    Same,
     SameShare,
+    Share,
+    Side,
     Within,
+    chance,
     judge,
+    ordering,
+    span,
 )
-from ltjax import convergence, published
+from ltjax import convergence, intervals, published
+from ltjax.intervals import Interval
 from ltjax.report import style
 from ltjax.results import Record
 
@@ -137,19 +146,23 @@ def test_names_of_different_works_differ():
     [
         (Near(3.0), Quantity(35.5), 38, True),
         (Near(3.0), Quantity(34.9), 38, False),
-        (Near(3.0), Quantity(20, 15, 40), 38, True),
+        (Near(3.0), Quantity(20, 15, 40), 38, False),  # Our interval never widens a rule.
+        (Share(0.05), Quantity(106, 80, 130), 100, False),
+        (Share(0.05), Quantity(104), 100, True),
         (Between(5.0), Quantity(17), [10, 15], True),
         (Between(5.0), Quantity(21), [15, 10], False),
         (Between(0.0), Quantity(12), [55, 35], False),
-        (Bound(at_least=True), Quantity(25), 25, True),
-        (Bound(at_least=True), Quantity(24.9), 25, False),
-        (Bound(at_least=False), Quantity(0.2), 0.15, False),
+        (Between(0.0), Quantity(100 * 0.55), [55, 35], True),
         (Within(1.6), Quantity(2.7), 1.8, True),
         (Within(1.6), Quantity(1.0), 1.8, False),
         (SameShare(1000), Quantity(98.5, n=1000), 98.5, True),
         (SameShare(1000), Quantity(99.9, n=1000), 98.5, False),
-        (Holds("x"), Quantity(holds=True), "words", True),
-        (Holds("x"), Quantity(holds=False), "words", False),
+        (SameShare((985, 929)), Quantity((99.0, 97.5), n=900), [99, 97], True),
+        (SameShare((985, 929)), Quantity((99.0, 99.5), n=900), [99, 97], False),
+        (Same("x"), Quantity((0.75, 0.9)), [0.75, 0.9], True),
+        (Same("x"), Quantity((0.9,)), [0.75, 0.9], False),
+        (Digits(), Quantity(266_200), "266K", True),
+        (Digits(), Quantity(3_317_952), "4.3M", False),
     ],
 )
 def test_a_rule(rule, ours, value, agrees):
@@ -157,18 +170,111 @@ def test_a_rule(rule, ours, value, agrees):
     assert rule.text
 
 
+ABOVE, ASTRIDE, BELOW = (Interval(m, m - 1, m + 1, 5) for m in (1.5, 0.5, -1.5))
+ONE = intervals.mean({0: 100.0})
+
+
+@pytest.mark.parametrize(
+    ("found", "agrees"),
+    [
+        ([ABOVE], True),
+        ([ASTRIDE], None),
+        ([BELOW], False),
+        ([ONE], None),  # However far apart two means of one trial lie.
+        ([None], None),
+        ([], None),
+        ([ABOVE, ABOVE], True),
+        ([ABOVE, ASTRIDE], None),
+        ([ABOVE, ASTRIDE, BELOW], False),
+    ],
+)
+def test_an_ordering_is_judged_by_whole_intervals(found, agrees):
+    ours = ordering([Side(f"side {i}", each, "points") for i, each in enumerate(found)])
+    assert Ordered("x")(ours, "words") is agrees
+    verdict = judge(claim_of(ours, Ordered("x")), WORDED, None)
+    assert verdict.verdict == {True: AGREES, False: DIFFERS, None: NOT_COMPARABLE}[agrees]
+    assert verdict.chance == pytest.approx(0.025)
+    if agrees is None and found:
+        assert "do not tell: side" in verdict.reason
+
+
+def test_what_is_alike_lies_between_two_limits_with_its_whole_interval():
+    held = [Side("x", Interval(0, -h, h, 5), "", -1.0, 1.0).holds for h in (0.9, 1.1)]
+    assert held == [True, None]
+    assert Side("x", Interval(2, 1, 3, 5), "", -1.0, 1.0).holds is False
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_equal_networks_are_ordered_as_often_as_the_chance_says(n):
+    gaps = np.random.default_rng(n).normal(size=(2000, n))
+    held = [Side("x", intervals.mean(dict(enumerate(each)))).holds for each in gaps]
+    assert np.mean([h is True for h in held]) == pytest.approx(Ordered("x").chance, abs=0.012)
+
+
+NUMBER, WORDED = published.entry("004-0058"), published.entry("004-0042")
+
+
+def claim_of(answer, rule, **fields):
+    return Claim(published=NUMBER.id, ours=lambda results: answer, rule=rule, **fields)
+
+
 def test_a_verdict_says_why_there_is_none():
-    entry = published.entry("004-0058")
     for answer, bar, expected in (
         (Quantity(36.0), "", AGREES),
         (Quantity(10.0), "", DIFFERS),
         (Quantity(36.0), "another data set", NOT_COMPARABLE),
         (Absent("not trained"), "", NOT_COMPARABLE),
     ):
-        claim = Claim(published=entry.id, ours=lambda results, a=answer: a, rule=Near(3.0))
-        verdict = judge(claim, entry, None, bar=bar)
+        verdict = judge(claim_of(answer, Near(1.0)), NUMBER, None, bar=bar)
         assert verdict.verdict == expected
         assert verdict.reason == (bar or getattr(answer, "reason", ""))
+
+
+def test_chance_is_the_share_of_other_answers_that_would_agree():
+    # Beside 36 the same sentence has 38, 44 and 41.
+    assert chance(claim_of(None, Near(1.0)), NUMBER) == 0
+    assert chance(claim_of(None, Near(3.0)), NUMBER) == pytest.approx(1 / 3)
+    axis = span(0.0, 50.0)
+    assert chance(claim_of(None, Near(1.0), axis=axis), NUMBER) == pytest.approx(0.04)
+    assert chance(claim_of(None, Within(2.0), axis=span(9, 144, log=True)), NUMBER) == (
+        pytest.approx(1.0)  # All three others; half of the axis.
+    )
+    assert chance(claim_of(None, Ordered("x")), NUMBER) == pytest.approx(0.025)
+    lonely = judge(claim_of(Quantity(14.0), Near(1.0)), published.entry("004-0066"), None)
+    assert lonely.verdict == NOT_COMPARABLE
+    assert "give the row an axis" in lonely.reason
+
+
+def test_a_noisier_run_agrees_more_often_by_chance():
+    entry = published.entry("004-0003")
+    shares = [chance(claim_of(None, SameShare(1000)), entry, n=n) for n in (1000, 100, 10)]
+    assert shares[0] == 0
+    assert shares == sorted(shares)
+    assert shares[-1] > 0.3
+    few = judge(claim_of(Quantity(90.0, n=10), SameShare(1000)), entry, None)
+    assert few.verdict == NOT_COMPARABLE
+    assert "would agree by chance in 50 % of cases" in few.reason
+
+
+def test_the_rule_that_a_coin_would_give_is_not_comparable():
+    entry = next(e for e in published.entries("002") if e.table_or_figure == "Table 2")
+    loose = claim_of(Quantity(entry.value, n=2), Near(1000.0))
+    assert chance(loose, entry) > 0.3
+    assert judge(loose, entry, None).verdict == NOT_COMPARABLE
+
+
+@pytest.mark.parametrize("paper", PAPERS.values(), ids=list(PAPERS))
+def test_every_claim_has_a_chance_and_none_above_the_limit_is_compared(paper):
+    for row in paper.experiments(paper.settings()):
+        for claim in row.claims:
+            entry = published.entry(claim.published)
+            by_chance = chance(claim, entry)
+            assert np.isnan(by_chance) if isinstance(claim.rule, Never) else 0 <= by_chance <= 1
+            if not isinstance(claim.rule, (Never, Ordered, Digits, Between)):
+                theirs = Quantity(claim.theirs(entry))  # As if it were ours.
+                found = judge(dataclasses.replace(claim, ours=lambda r, a=theirs: a), entry, None)
+                loose = by_chance > MOST_BY_CHANCE
+                assert found.verdict == (NOT_COMPARABLE if loose else AGREES), claim.published
 
 
 # --- lines from records made by hand -----------------------------------------------------------
@@ -230,8 +336,9 @@ def test_what_is_said_of_a_line():
     assert lines.at(LINE, 0.51) is LINE[1]
     assert lines.at(LINE, 0.4) is None
     middle = lines.interpolated(LINE, 0.1 * 2**0.5, lines.step_of)
-    assert middle == pytest.approx((550 + 700) / 2)
-    assert np.isnan(lines.interpolated(LINE, 0.01, lines.step_of))
+    assert middle == pytest.approx({0: (500 + 700) / 2, 1: (600 + 700) / 2})
+    assert lines.interpolated(LINE, 0.01, lines.step_of) == {}
+    assert lines.averaged(LINE, lines.step_of) == {0: 525, 1: 600}
 
 
 def test_repeats_of_a_control_are_one_trial():
@@ -273,8 +380,9 @@ def test_every_experiment_runs_and_is_reported(whole, name):
     for verdict in section.verdicts:
         if name in ("004-F1", "004-F2"):  # XOR is XOR, on digits too.
             if not isinstance(verdict.ours, Absent):  # None succeeded, of few for a short time.
-                assert verdict.verdict in (AGREES, DIFFERS)
-                assert 0 <= verdict.ours.value <= 100 or verdict.ours.text
+                few = verdict.verdict == NOT_COMPARABLE and "agree by chance" in verdict.reason
+                assert few or verdict.verdict in (AGREES, DIFFERS)
+                assert np.all(np.asarray(verdict.ours.value) <= 100)
         else:  # Of digits nothing was published.
             assert verdict.verdict == NOT_COMPARABLE
             assert isinstance(verdict.ours, Absent) or "data = digits" in verdict.reason
@@ -482,6 +590,116 @@ def test_another_setting_is_not_compared(tmp_path):
     found = verdicts_of(run, "004-F7")
     assert {v.verdict for v in found.values()} == {NOT_COMPARABLE}
     assert found["004-0067"].reason == "another setting: data = fashion_mnist (paper: mnist)"
+
+
+def test_a_verdict_can_be_each_of_the_three_through_the_whole_binary(tmp_path):
+    words = ["experiments.multiple_tickets", "--experiments=002-T1", f"--out={tmp_path}"]
+    for flags, said in (
+        ([], "2 agree (0.0 expected by chance), 1 differ, 0 not comparable; 2.0 agreements beyond"),
+        (["--padding=SAME"], "0 agree (0.0 expected by chance), 0 differ, 3 not comparable"),
+    ):
+        done = command(*words, *flags)
+        assert done.returncode == 0, done.stderr
+        assert f"paper 002: {said}" in done.stdout
+    assert "not the paper's setting: padding = SAME (paper: VALID)" in done.stdout
+
+
+def test_the_report_of_a_run_has_each_verdict_with_its_chance(tmp_path):
+    _, run = fake_run(
+        tmp_path,
+        [(1.0, (6000, 8000), 0.9), (0.8, (6000, 6000), 0.9)]
+        + [(d, (3900, 5000), 0.88) for d in (0.64, 0.512, 0.41)],
+    )
+    text = driver.write_report([run.path], tmp_path / "to")
+    found = verdicts_of(run, "004-F7")
+    kinds = {name: v.verdict for name, v in found.items()}
+    assert kinds["004-0058"] == AGREES  # 36.4 % faster.
+    assert kinds["004-0064"] == DIFFERS  # Less accurate from 64 % on.
+    assert kinds["004-0059"] == NOT_COMPARABLE
+    judged = [v for v in found.values() if v.verdict != NOT_COMPARABLE]
+    agree, by_chance = sum(v.verdict == AGREES for v in judged), sum(v.chance for v in judged)
+    differ = len(judged) - agree
+    assert f"004-F7   {agree} agree ({by_chance:.1f} expected by chance), {differ} differ" in text
+    html = (tmp_path / "to" / "report.html").read_text()
+    assert f"<td>{100 * found['004-0058'].chance:.2g} %</td>" in html
+
+
+# --- figures ------------------------------------------------------------------------------------
+
+
+def test_a_figure_with_nothing_to_show_is_a_sentence(tmp_path):
+    pytest.importorskip("matplotlib")
+    _, run = fake_run(tmp_path, [(1.0, (99_999, 99_999), 0.9), (0.8, (99_999, 99_999), 0.9)])
+    _, results = driver.read(run.path)
+    section = next(s for s in page.chapter(PAPER, results).sections if s.row.id == "004-F7")
+    assert not section.figures
+    assert len(section.blank) == 1
+    driver.write_report([run.path], tmp_path / "to")
+    html = (tmp_path / "to" / "report.html").read_text()
+    assert f"{section.blank[0][:30]}" in html
+    assert "nothing to show" in html
+    assert "<img" not in html
+    assert not list((tmp_path / "to" / "figures").glob("004-F7*"))
+
+
+def test_only_what_is_drawn_counts_as_shown():
+    pytest.importorskip("matplotlib")
+    gap = {"gap": {"a": ([0, 60], [float("nan")] * 2)}}
+    assert not figures.shows(figures.plain_curves(gap, zero=True))
+    assert not figures.shows(figures.plain_curves({"gap": {}}, zero=True))
+    assert not figures.shows(figures.against_density([], log=True))
+    assert not figures.shows(figures.new(1, 1))
+    assert figures.shows(figures.plain_curves({"gap": {"a": ([60], [-2.0])}}, zero=True))
+    assert figures.shows(figures.bars({"DB": {"2 units": (50.0, 40.0, 60.0)}}, {}))
+    assert figures.shows(figures.against_density([figures.Drawn("x", LINE)], log=True))
+
+
+# --- what a setting acts on ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "idle"),
+    [
+        (["004-F1"], {"trials": 40, "xor_trials": 20}, ["trials"]),
+        (["004-F1"], {"tolerance": 0.01, "zero_loss": 0.1}, []),
+        (["004-F1"], {"learning_rate": 0.1, "densities": "0.5", "window": 10}, None),
+        (["004-F1", "004-F3"], {"trials": 40, "xor_trials": 20}, []),
+        (["004-F3"], {"levels": 3, "densities": "0.5"}, ["levels"]),
+        (["004-F3"], {"change": 0.01, "validation": "5000", "stop_converged": True}, []),
+        (["004-F9"], {"change": 0.01, "stop_converged": True}, None),
+        (["004-F5"], {"shuffle": "all", "repeats": 2}, ["shuffle"]),
+        (["004-F3"], {"trials": 5, "out": "elsewhere"}, []),  # As it is anyway; no result's matter.
+        (["004-F1"], {"seed": 3}, []),
+    ],
+)
+def test_flags_without_effect_on_the_chosen_experiments_are_found(rows, given, idle):
+    settings = FrankleCarbin(**given)
+    chosen = driver.choose(PAPER.experiments(settings), rows)
+    found = effects.without_effect(PAPER, settings, chosen, given)
+    assert sorted(found) == sorted(given if idle is None else idle)
+
+
+OTHER = {
+    "halves": "0-4/5-9", "validation": "50", "flips": "1,2", "sizes": ("9-9",), "rule": "start",
+    "snip_counts": "layers", "shuffle": "all", "random_crop": True, "splits": 11,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("paper", PAPERS.values(), ids=list(PAPERS))
+def test_every_setting_acts_on_some_experiment(paper):
+    for field in dataclasses.fields(paper.settings):
+        if field.metadata["identity"]:
+            value = OTHER.get(field.name, changed(field.default))
+            assert effects.acting(paper, paper.settings(), **{field.name: value}), field.name
+
+
+def changed(value):
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value * 2 + 1
+    swapped = {"mnist": "digits", "cifar10": "digits", "VALID": "SAME", "SAME": "VALID"}
+    return swapped.get(value, f"{value}1")
 
 
 # --- bad input --------------------------------------------------------------------------------

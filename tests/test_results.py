@@ -88,6 +88,10 @@ WRONG = [
     ("final_accuracy", 0.9, "final_accuracy=0.9; it must be 0.8"),
     ("final_accuracy", -0.1, "final_accuracy=-0.1"),
     ("density", 51.2, "density=51.2"),
+    ("density", 0.5, "density=0.5; it must be 1.0, `kept` of `prunable`"),
+    ("nominal", 80, "nominal=80"),
+    ("kernels", 999, "kernels=999; it must be at least 1000, as `prunable`"),
+    ("dense", {"a": -1}, "dense=.*by layer its weights"),
     ("test_accuracy", [0.1, 7.5, 0.8], r"test_accuracy=\[0.1, 7.5, 0.8\]; it must be a list"),
     ("test_accuracy", [0.1, 0.9], "it must be 3 values, as `steps` and"),
     ("validation_accuracy", [], "it must be 3 values, as `steps` and"),
@@ -143,7 +147,7 @@ def test_a_line_that_is_no_record_is_named(text):
         results.loads(text)
 
 
-CUT = record(level=1, kept=0, layers={"head/kernel": (0, 1000)})
+CUT = record(level=1, kept=0, density=0.0, layers={"head/kernel": (0, 1000)})
 TOLD = "ticket, level 1: no weight is kept in head/kernel (1 of 1 trainings)"
 
 

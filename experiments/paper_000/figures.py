@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.paper_000.pairs import Row
-from experiments.reproduce.figures import COLORS, new
+from experiments.reproduce.figures import COLORS, GUIDE, new
 from ltjax.results import Record
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def differences(
         if theirs is not None:
             axes.plot([place + 0.34], [100 * theirs], "x", color="#D55E00", markersize=7, mew=2,
                       label="published" if place == 0 else "")  # fmt: skip
-    axes.axhline(0, color="#444444", linewidth=0.8)
+    axes.axhline(0, color="#444444", linewidth=0.8, gid=GUIDE)
     axes.set_xticks(range(len(rows)), [f"{100 * row.density:g} %" for row in rows])
     axes.set_xlim(-0.5, len(rows) - 0.4)
     axes.set_xlabel("kept in each layer")

@@ -116,6 +116,13 @@ class ClassHalves(PaperSettings):
         return made
 
     @property
+    def classes(self) -> tuple:
+        """What the halves of the classes, and the images, come from beside the data."""
+        named = self.named_splits and self.data == "cifar10"
+        drawn = self.own_halves or (named, self.same_splits, self.splits, self.seed)
+        return self.size, drawn
+
+    @property
     def one_set(self) -> bool:
         """Whether both tables have the same splits, so that they may be compared."""
         return self.same_splits or bool(self.halves)

@@ -8,7 +8,7 @@ from experiments.reproduce.retrainings import AtStart
 from experiments.reproduce.rows import Absent, Quantity, quantity
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
-from ltjax import analysis, intervals, masks, population
+from ltjax import analysis, convergence, intervals, masks, population
 from ltjax.results import Record
 from ltjax.types import Mask
 
@@ -61,20 +61,33 @@ def at_round(
     def ours(results: Results) -> Quantity | Absent:
         for each in rounds(results, series):
             if each.number == number:
-                return quantity(intervals.mean({r.replicate: value(r) for r in each.records}))
+                found = {r.replicate: value(r) for r in each.records}
+                coarse = grid(results, series, [number]) if value is best_step else 0.0
+                return quantity(intervals.mean(found, grid=coarse))
         return NOT_RUN
 
     return ours
 
 
-def mean_over(
+def by_seed(
     results: Results, series: Series, numbers: Sequence[int], value: Callable[[Record], float]
-) -> float | None:
-    """Mean of a value over rounds; None where one of them is missing."""
-    found = {each.number: each.mean(value) for each in rounds(results, series)}
+) -> dict[int, float] | None:
+    """By seed, the mean of a value over rounds; None where a round is missing.
+
+    A seed that failed in one of them has none.
+    """
+    found = {each.number: each.records for each in rounds(results, series)}
     if not numbers or any(n not in found for n in numbers):
         return None
-    return statistics.fmean(found[n] for n in numbers)
+    every = [{r.replicate: value(r) for r in found[n]} for n in numbers]
+    common = sorted(set.intersection(*map(set, every)))
+    return {i: statistics.fmean(by[i] for by in every) for i in common}
+
+
+def grid(results: Results, series: Series, numbers: Sequence[int]) -> float:
+    """What the mean early-stopping iteration of some rounds is a multiple of, for its rounding."""
+    records = [r for each in rounds(results, series) for r in each.records]
+    return max((convergence.distance(r.steps) for r in records), default=1) / len(numbers) ** 0.5
 
 
 def _masks(results: Results, search: Search, snip: AtStart, number: int) -> list[tuple[Mask, Mask]]:
@@ -170,6 +183,39 @@ def gap_curve(first: Round, second: Round, measure: Callable[[Record], list]) ->
         ours = values(record, measure)
         gaps.append({step: v - theirs[step] for step, v in ours.items() if step in theirs})
     return _mean(gaps)
+
+
+def gap_by_seed(
+    results: Results,
+    first: Series,
+    second: Series,
+    numbers: Sequence[int],
+    measure: str,
+    *,
+    after: float = 0.0,
+) -> dict[int, float]:
+    """By seed, the mean of `first - second` over rounds and the steps that both reach.
+
+    Args:
+      results: of the run.
+      first: a series.
+      second: another.
+      numbers: of the rounds.
+      measure: a row of `MEASURES`.
+      after: share of the steps that is left out, from the first on.
+    """
+    gaps: dict[int, list[float]] = {}
+    ours, theirs = (
+        {(each.number, r.replicate): r for each in rounds(results, s) for r in each.records}
+        for s in (first, second)
+    )
+    for number, seed in sorted(ours.keys() & theirs.keys()):
+        a, b = (values(side[number, seed], MEASURES[measure]) for side in (ours, theirs))
+        common = sorted(a.keys() & b.keys())
+        if number in numbers and common:
+            late = [s for s in common if s > after * common[-1]]
+            gaps.setdefault(seed, []).extend(a[s] - b[s] for s in late)
+    return {seed: statistics.fmean(v) for seed, v in gaps.items()}
 
 
 def _mean(curves: Sequence[Mapping[int, float]]) -> Curve:

@@ -98,18 +98,3 @@ SHORTENS = frozenset(
     }
 )
 """Settings that make a run shorter or another draw of the same, but no other experiment."""
-
-_OF_FC = frozenset({"fc_data", "fc_model", "fc_learning_rate", "fc_normalize", "fc_length"})
-_OF_CONV = frozenset(
-    {"conv_data", "conv_model", "conv_learning_rate", "conv_normalize", "conv_length", "padding"}
-)
-
-
-def of_fc(field: str) -> bool:
-    """Whether the rows of LeNet-300-100 depend on a field."""
-    return field not in _OF_CONV
-
-
-def of_conv(field: str) -> bool:
-    """Whether the rows of Conv2 depend on a field."""
-    return field not in _OF_FC

@@ -11,12 +11,16 @@ from experiments.reproduce.rows import (
     Absent,
     Claim,
     Experiment,
-    Holds,
     Near,
+    Never,
+    Ordered,
     Quantity,
+    Side,
     Table,
+    ordering,
 )
 from experiments.reproduce.trained import Results
+from ltjax import intervals
 from ltjax.published import Published
 
 if TYPE_CHECKING:
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 _EXACT = Near(0.006)
 
 
-def snip_table(t: Trainings, table: str, of: Callable[[str], bool]) -> Experiment:
+def snip_table(t: Trainings, table: str) -> Experiment:
     """T4 or T5: early-stopping iterations of LTH and SNIP."""
     claims = []
     for e in entries(f"Table {table[1:]}"):
@@ -37,16 +41,14 @@ def snip_table(t: Trainings, table: str, of: Callable[[str], bool]) -> Experimen
         ours = _misprint(e) or r.at_round(series, number, r.best_step)
         claims.append(Claim(published=e.id, ours=ours, rule=STEPS))
     if t.task == FC:
-        rounded = Claim(published="002-0184", ours=lambda results: _ROUNDED, rule=_EXACT)
+        rounded = Claim(published="002-0184", ours=lambda results: _ROUNDED, rule=Never())
         claims += [rounded, _twice(t)]
     return Experiment(
         id=f"002-{table}",
         shows=f"early-stopping iterations of LTH and SNIP on {NAMES[t.task]}",
         works=(t.lth, t.snip),
-        figures=lambda results: {},
         claims=tuple(claims),
         tables=lambda results: [round_table(results, {"LTH": t.lth, "SNIP": t.snip})],
-        depends=of,
     )
 
 
@@ -81,16 +83,17 @@ def _remaining(t: Trainings, e: Published, number: int) -> Claim:
 
 def _twice(t: Trainings) -> Claim:
     def ours(results: Results) -> Quantity | Absent:
-        lth, snip = (r.mean_over(results, s, [1], r.best_step) for s in (t.lth, t.snip))
+        lth, snip = (r.by_seed(results, s, [1], r.best_step) for s in (t.lth, t.snip))
         if lth is None or snip is None:
             return r.NOT_RUN
-        text = f"{snip:,.0f} against {lth:,.0f} iterations"
-        return Quantity(text=text, n=t.settings.replicates, holds=snip >= 2 * lth)
+        twice = {i: 2 * step for i, step in lth.items()}
+        found = intervals.difference(snip, twice, grid=2 * r.grid(results, t.lth, [1]))
+        return ordering([Side("SNIP minus twice LTH at round 1, iterations", found)])
 
     return Claim(
         published="002-0188",
         ours=ours,
-        rule=Holds("at round 1 SNIP needs at least twice the iterations of LTH"),
+        rule=Ordered("at round 1 SNIP needs more than twice the iterations of LTH"),
     )
 
 
@@ -98,7 +101,7 @@ def _with_scores(t: Trainings) -> dict[str, r.Series]:
     return {"LTH": t.lth, "SNIP": t.snip, "iterative SNIP": t.iterative_snip, **t.others}
 
 
-def snip_figure(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experiment:
+def snip_figure(t: Trainings, figure: str) -> Experiment:
     """F5 or F6: LTH, SNIP and other scores, round by round, and LTH minus SNIP while training."""
     by_number = by_round(
         f"LTH and pruning before training on {NAMES[t.task]}, at equal numbers of weights; "
@@ -123,7 +126,6 @@ def snip_figure(t: Trainings, figure: str, of: Callable[[str], bool]) -> Experim
             round_table(results, _with_scores(t)),
             collapse(results, _with_scores(t)),
         ],
-        depends=of,
     )
 
 

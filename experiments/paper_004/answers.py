@@ -1,12 +1,13 @@
 """What our lines say to the sentences of paper 004: one function a kind of statement."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+import dataclasses
 import statistics
 
 from experiments.reproduce import lines
 from experiments.reproduce.lines import Line, Point
 from experiments.reproduce.retrainings import Retrain
-from experiments.reproduce.rows import Absent, Quantity, quantity
+from experiments.reproduce.rows import Absent, Quantity, Side, ordering, quantity
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import intervals
@@ -58,16 +59,14 @@ def slower_at(series: Series, density: float) -> Ours:
 
     def negative(here: Point, dense: Point) -> Interval | None:
         found = lines.faster(here, dense)
-        return None if found is None else Interval(-found.value, -found.high, -found.low, found.n)
+        return found and found.times(-1)
 
     return compared(series, density, negative)
 
 
 def below_at(series: Series, density: float) -> Ours:
     """How much less accurate than the dense network, in percentage points."""
-    return compared(
-        series, density, lambda here, dense: intervals.difference(dense.accuracy, here.accuracy)
-    )
+    return compared(series, density, lambda here, dense: lines.gained(dense, here))
 
 
 def times_as_fast(ticket: Series, control: Series, density: float) -> Ours:
@@ -80,39 +79,26 @@ def times_as_fast(ticket: Series, control: Series, density: float) -> Ours:
         t, c = lines.at(ticket_line, density), lines.at(control_line, density)
         assert t is not None
         assert c is not None
-        return quantity(intervals.ratio(c.steps, t.steps))
+        return quantity(intervals.ratio(c.steps, t.steps, grid=t.grid))
 
     return ours
 
 
-def worst_between(
-    series: Series,
-    high: float,
-    low: float,
-    statistic: Callable[[Point, Point], Interval | None],
-    pick: Callable[[list[float]], float],
+def each_level(
+    series: Series, high: float, low: float, side: Callable[[Point, Point], Side]
 ) -> Ours:
-    """The extreme of a statistic over the levels in [low, high], in percentage points."""
+    """A condition on every level in [low, high] and the dense network."""
 
-    def ours(results: Results) -> Quantity | Absent:
+    def sides(results: Results) -> Sequence[Side] | Absent:
         points = lines.line(results, series)
         inside = [p for p in points[1:] if low * 0.99 <= p.density <= high * 1.01]
         if why := ready(points):
             return why
         if not inside:
             return NOT_RUN
-        if not all(p.shown for p in inside):
-            return _LOST
-        found = [statistic(p, points[0]) for p in inside]
-        values = [POINTS * f.value for f in found if f is not None]
-        return Quantity(pick(values), n=len(points[0].trials)) if values else NOT_RUN
+        return [side(p, points[0]) for p in inside] if all(p.shown for p in inside) else _LOST
 
-    return ours
-
-
-def largest_gap(values: list[float]) -> float:
-    """The largest magnitude."""
-    return max(abs(v) for v in values)
+    return ordered(sides)
 
 
 def turning(
@@ -187,13 +173,15 @@ def gain_after(series: Series) -> Ours:
     def ours(results: Results) -> Quantity | Absent:
         if results.settings.stop_converged:
             return Absent("these trainings were ended where their convergence was known")
-        gains = gains_of(lines.line(results, series)[1:])
-        if len(gains) < 2:
+        tickets = [t for p in lines.line(results, series)[1:] for t in p.converged]
+        gains: dict[int, list[float]] = {}
+        for trial in tickets:
+            gains.setdefault(trial.record.replicate, []).append(lines.gain_of(trial))
+        if len(tickets) < 2:
             return NOT_RUN
-        middle, sd = statistics.fmean(gains), statistics.stdev(gains)
-        text = f"{middle:.5f} (sd {sd:.5f})"
-        half = 1.96 * sd / len(gains) ** 0.5
-        return Quantity(middle, middle - half, middle + half, len(gains), text=text)
+        found = quantity(intervals.mean({i: statistics.fmean(v) for i, v in gains.items()}))
+        sd = statistics.stdev(lines.gain_of(t) for t in tickets)
+        return dataclasses.replace(found, text=f"{found.value:.5f} (sd {sd:.5f} over tickets)")
 
     return ours
 
@@ -203,33 +191,19 @@ def gains_of(points: Line) -> list[float]:
     return [lines.gain_of(t) for p in points for t in p.converged]
 
 
-def worded(answer: Callable[[Results], tuple[bool, str, int] | Absent]) -> Ours:
-    """A worded claim: whether it holds, what our numbers are, and how many trials they have."""
+def ordered(sides: Callable[[Results], Sequence[Side] | Absent]) -> Ours:
+    """A worded claim by its conditions."""
 
     def ours(results: Results) -> Quantity | Absent:
-        found = answer(results)
-        if isinstance(found, Absent):
-            return found
-        holds, text, n = found
-        return Quantity(text=text, n=n, holds=holds)
+        found = sides(results)
+        return found if isinstance(found, Absent) else ordering(found)
 
     return ours
 
 
-def means_over(points: Line, low: float, value: Callable[[lines.Trial], float]) -> float:
-    """Mean of a value over the levels at or above a density, the dense network included."""
-    there = [lines.mean(p.by_trial(value)) for p in points if p.density >= low and p.shown]
-    return statistics.fmean(there) if there else float("nan")
-
-
-def percent(value: float) -> str:
-    """A fraction in percent with two decimals."""
-    return f"{POINTS * value:.2f} %"
-
-
-def steps(value: float) -> str:
-    """A number of steps."""
-    return f"{value:,.0f}"
+def points_of(found: Interval | None) -> Interval | None:
+    """A difference of fractions in percentage points."""
+    return found and found.times(POINTS)
 
 
 def trainings_to(density: float, rate: float) -> Ours:

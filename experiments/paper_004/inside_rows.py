@@ -1,19 +1,21 @@
 """The rows of paper 004 that look inside tickets: F9 (initial values) and F10 (in-degrees)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+import math
 from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
-from experiments.paper_004.answers import NOT_RUN, worded
-from experiments.paper_004.settings import FrankleCarbin, of_mnist
+from experiments.paper_004.answers import NOT_RUN, ordered
+from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import figures
-from experiments.reproduce.rows import Absent, Claim, Experiment, Holds, Table
+from experiments.reproduce.rows import Absent, Claim, Experiment, Ordered, Side, Table
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
-from ltjax import units
+from ltjax import intervals, units
+from ltjax.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,24 +32,30 @@ def experiments(settings: FrankleCarbin) -> tuple[Experiment, ...]:
     return _values(t), _degrees(t)
 
 
-def survivors(results: Results, searches: tuple[Search, ...], level: int) -> dict | None:
-    """Initial values of the weights that survive to a level, by layer, over all runs."""
-    found: dict[str, list[np.ndarray]] = {}
+ByTrial = dict[str, list[np.ndarray]]
+"""By layer: an array a trial, over all runs."""
+
+
+def survivors(results: Results, searches: tuple[Search, ...], level: int) -> ByTrial | None:
+    """Initial values of the weights that survive to a level."""
+    found: ByTrial = {}
     for search in searches:
         first, here = results.tree(search.dense), results.tree(search.level(level))
         if first is None or here is None:
             return None
         for layer in units.layers(_one(here["mask"])):
             values = np.asarray(first["theta_0"]["params"][layer]["kernel"])
-            found.setdefault(layer, []).append(values[np.asarray(here["mask"][layer]["kernel"])])
-    return {_TITLES.get(name, name): np.concatenate(v) for name, v in found.items()}
+            kept = np.asarray(here["mask"][layer]["kernel"])
+            title = _TITLES.get(layer, layer)
+            found.setdefault(title, []).extend(v[k] for v, k in zip(values, kept, strict=True))
+    return found
 
 
 def degrees(
     results: Results, searches: tuple[Search, ...], level: int, *, dead_edges: bool
-) -> dict | None:
-    """In-degrees of all units by layer, over all runs, with or without edges that lead nowhere."""
-    found: dict[str, list[np.ndarray]] = {}
+) -> ByTrial | None:
+    """In-degrees of all units, with or without edges that lead nowhere."""
+    found: ByTrial = {}
     for search in searches:
         if (here := results.tree(search.level(level))) is None:
             return None
@@ -55,8 +63,22 @@ def degrees(
         if not dead_edges:
             mask = jax.vmap(units.connected)(mask)
         for layer, counts in jax.vmap(units.in_degrees)(mask).items():
-            found.setdefault(layer, []).append(np.asarray(counts).ravel())
-    return {_TITLES.get(name, name): np.concatenate(v) for name, v in found.items()}
+            found.setdefault(_TITLES.get(layer, layer), []).extend(np.asarray(counts))
+    return found
+
+
+def _pooled(found: Mapping[str, ByTrial | None]) -> dict[str, dict[str, np.ndarray]]:
+    """By title of the level, by layer: of all trials together, where there are some."""
+    return {
+        title: {layer: np.concatenate(trials) for layer, trials in by_layer.items()}
+        for title, by_layer in found.items()
+        if by_layer is not None
+    }
+
+
+def _mean(value: Callable[[np.ndarray], float], trials: Sequence[np.ndarray]) -> Interval | None:
+    """Interval of a value over the trials."""
+    return intervals.mean({i: value(each) for i, each in enumerate(trials)})
 
 
 def _one(tree: Mapping) -> Mapping:
@@ -76,41 +98,51 @@ def hollow(values: np.ndarray, sd: float) -> float:
     return inside / whole
 
 
+def _cut(counts: np.ndarray) -> float:
+    """Percentage of units without a connection."""
+    return 100 * float((counts == 0).mean())
+
+
 def _values(t: Trainings) -> Experiment:
     searches, sd = t.inside, t.settings.init_sd
     levels = [n for n in _F9 if n <= searches[0].levels]
 
     def draw(results: Results) -> Mapping[str, "Figure"]:
-        found = {_nominal(searches[0], n): survivors(results, searches, n) for n in levels}
-        there = {title: by_layer for title, by_layer in found.items() if by_layer is not None}
+        there = _pooled({_nominal(searches[0], n): survivors(results, searches, n) for n in levels})
         if not there:
             return {}
         caption = "Initial values of the weights that survive iterative pruning, over all runs"
         return {caption: figures.histograms(there, limit=2.2 * sd)}
 
-    def bimodal(results: Results) -> tuple[bool, str, int] | Absent:
+    def bimodal(results: Results) -> Sequence[Side] | Absent:
         found = survivors(results, searches, 8) if 8 in levels else None
         if found is None:
             return NOT_RUN
-        shares = {layer: hollow(values, sd) for layer, values in found.items()}
+        shares = {
+            layer: dict(enumerate(hollow(values, sd) for values in trials))
+            for layer, trials in found.items()
+        }
         first, second, output = shares.values()
-        text = "density near 0, relative to before: " + ", ".join(
-            f"{layer} {share:.2f}" for layer, share in shares.items()
-        )
-        ok = first < 0.5 and second < 0.5 and output > max(first, second)
-        return ok, text, sum(s.replicates for s in searches)
+        most = {i: max(first[i], second[i]) for i in first}
+        what = "density near 0, relative to before"
+        return [
+            *(
+                Side(f"{what}, {layer}", intervals.mean(by), "", -math.inf, 0.5)
+                for layer, by in zip(shares, (first, second), strict=False)
+            ),
+            Side("output layer above both", intervals.difference(output, most)),
+        ]
 
     return Experiment(
         id="004-F9",
-        depends=of_mnist,
         shows="initial values of the weights that survive, per layer",
         works=searches,
         figures=draw,
         claims=(
             Claim(
                 published="004-0071",
-                ours=worded(bimodal),
-                rule=Holds(
+                ours=ordered(bimodal),
+                rule=Ordered(
                     "at 16.8 %, within sd/4 of 0 both hidden layers keep less than half of the "
                     "density they had, and the output layer keeps more than either"
                 ),
@@ -126,25 +158,28 @@ def _degrees(t: Trainings) -> Experiment:
     def draw(results: Results) -> Mapping[str, "Figure"]:
         made = {}
         for dead, words in ((False, "without"), (True, "with")):
-            found = {
-                _nominal(searches[0], n): degrees(results, searches, n, dead_edges=dead)
-                for n in levels
-            }
-            there = {title: by_layer for title, by_layer in found.items() if by_layer is not None}
+            there = _pooled(
+                {
+                    _nominal(searches[0], n): degrees(results, searches, n, dead_edges=dead)
+                    for n in levels
+                }
+            )
             if there:
                 made[f"Connections of each unit, {words} edges that reach no output"] = (
                     figures.ranked(there)
                 )
         return made
 
-    def cut_off(results: Results) -> tuple[bool, str, int] | Absent:
+    def cut_off(results: Results) -> Sequence[Side] | Absent:
         found = degrees(results, searches, 13, dead_edges=False) if 13 in levels else None
         if found is None:
             return NOT_RUN
-        first, second = (float((found[_TITLES[m]] == 0).mean()) for m in ("dense_0", "dense_1"))
-        text = f"units without a connection: first {100 * first:.1f} %, second {100 * second:.1f} %"
-        ok = first < 0.1 and 0.23 <= second <= 0.43
-        return ok, text, sum(s.replicates for s in searches)
+        first, second = (_mean(_cut, found[_TITLES[m]]) for m in ("dense_0", "dense_1"))
+        what = "units without a connection"
+        return [
+            Side(f"{what}: first layer", first, "%", -math.inf, 10.0),
+            Side(f"{what}: second layer", second, "%", 23.0, 43.0),
+        ]
 
     def counts(results: Results) -> list[Table]:
         body = []
@@ -157,7 +192,7 @@ def _degrees(t: Trainings) -> Experiment:
                     [_nominal(searches[0], n), "kept" if dead else "removed"]
                     + [
                         f"{100 * float((d == 0).mean()):.1f} / {d.mean():.1f} / {d.max()}"
-                        for d in found.values()
+                        for d in map(np.concatenate, found.values())
                     ]
                 )
         return [
@@ -171,15 +206,14 @@ def _degrees(t: Trainings) -> Experiment:
 
     return Experiment(
         id="004-F10",
-        depends=of_mnist,
         shows="connections of each unit to the layer before",
         works=searches,
         figures=draw,
         claims=(
             Claim(
                 published="004-0072",
-                ours=worded(cut_off),
-                rule=Holds(
+                ours=ordered(cut_off),
+                rule=Ordered(
                     "at 5.50 %, fewer than 10 % of the first layer's units are cut off, and 23 to "
                     "43 % of the second's"
                 ),

@@ -1,27 +1,36 @@
 """The rows of paper 004 on one-shot tickets: F3 to F6."""
 
-from collections.abc import Mapping
-import statistics
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from experiments.paper_004 import answers, tables
-from experiments.paper_004.answers import worded
-from experiments.paper_004.common import DENSITY, DROP, FASTER, curve, drawn
-from experiments.paper_004.settings import FrankleCarbin, of_mnist
+from experiments.paper_004.answers import POINTS
+from experiments.paper_004.common import (
+    DROP,
+    FASTER,
+    ONE_LEVEL,
+    SPEEDS,
+    curve,
+    drawn,
+    one_shot_axis,
+)
+from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import figures, lines
 from experiments.reproduce.figures import COLORS, Drawn
-from experiments.reproduce.lines import step_of
+from experiments.reproduce.lines import Point
 from experiments.reproduce.rows import (
     Absent,
     Between,
-    Bound,
     Claim,
     Experiment,
-    Holds,
     Near,
+    Ordered,
+    Side,
+    span,
 )
 from experiments.reproduce.trained import Results
+from ltjax import intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,42 +59,65 @@ def _curves(t: Trainings) -> Experiment:
         )
         return {caption: figures.curves(panels)}
 
-    range_rule = Between(10.0)
+    axis = one_shot_axis(t.settings)
+
+    def fast(here: Point, dense: Point) -> Side:
+        found = answers.points_of(lines.faster(here, dense))
+        return Side(f"faster at {100 * here.density:g} %", found, "%", above=25.0)
+
+    def accurate(here: Point, dense: Point) -> Side:
+        found = answers.points_of(lines.gained(here, dense))
+        what = f"accuracy minus dense at {100 * here.density:g} %"
+        return Side(what, found, "points", -POINTS * DROP, POINTS * DROP)
+
     return Experiment(
         id="004-F3",
-        depends=of_mnist,
+        also=t.settings.judged,
         shows="accuracy curves of one-shot tickets, with dots where they converge",
         works=(series,),
         figures=draw,
         claims=(
-            Claim(published="004-0040", ours=answers.faster_at(series, 0.25), rule=FASTER),
+            Claim(
+                published="004-0040",
+                ours=answers.faster_at(series, 0.25),
+                rule=FASTER,
+                axis=SPEEDS,
+            ),
             Claim(
                 published="004-0043",
-                ours=answers.worst_between(series, 0.75, 0.25, lines.faster, min),
-                rule=Bound(at_least=True),
+                ours=answers.each_level(series, 0.75, 0.25, fast),
+                rule=Ordered("from 75 to 25 % every level is at least 25 % faster"),
             ),
             Claim(
                 published="004-0044",
-                ours=answers.worst_between(series, 0.75, 0.25, lines.gained, answers.largest_gap),
-                rule=Bound(at_least=False),
+                ours=answers.each_level(series, 0.75, 0.25, accurate),
+                rule=Ordered("from 75 to 25 % every level is within 0.15 points of dense accuracy"),
             ),
-            Claim(published="004-0045", ours=answers.faster_at(series, 0.25), rule=FASTER),
+            Claim(
+                published="004-0045",
+                ours=answers.faster_at(series, 0.25),
+                rule=FASTER,
+                axis=SPEEDS,
+            ),
             Claim(
                 published="004-0046",
                 ours=answers.where_fastest(series),
-                rule=range_rule,
+                rule=Between(0.0),
+                axis=axis,
                 remark="ours: the density that converges fastest",
             ),
             Claim(
                 published="004-0047",
                 ours=answers.turning(series, lines.slower, printed=10),
                 rule=Between(5.0),
+                axis=axis,
                 remark="ours: the largest density from which on all are slower than dense",
             ),
             Claim(
                 published="004-0048",
                 ours=answers.gain_after(series),
                 rule=Near(0.00085, "(the published sd)"),
+                axis=span(0.0, 0.01),
             ),
         ),
         tables=lambda results: tables.levels(results, {"one-shot": series}),
@@ -106,35 +138,28 @@ def _control_curves(t: Trainings) -> Experiment:
         caption = "Test accuracy of tickets and of the same masks with values drawn afresh"
         return {caption: figures.curves([panel], bottom=94.0)}
 
-    def slower_and_less_accurate(results: Results) -> tuple[bool, str, int] | Absent:
+    def slower_and_less_accurate(results: Results) -> Sequence[Side] | Absent:
         points = lines.line(results, control)
         if why := answers.ready(points, 0.75, 0.35):
             return why
-        dense, ok, said = points[0], True, []
+        dense, sides = points[0], []
         for density in (0.75, 0.35):
             here = lines.at(points, density)
             assert here is not None
-            ok &= lines.slower(here, dense) and lines.less_accurate(0.0)(here, dense)
-            said.append(
-                f"at {100 * density:g} % {answers.steps(lines.mean(here.steps))} steps, "
-                f"{answers.percent(lines.mean(here.accuracy))}"
-            )
+            less = answers.points_of(lines.gained(dense, here))
+            sides += [
+                Side(f"steps minus dense at {100 * density:g} %", lines.later(here, dense)),
+                Side(f"accuracy below dense at {100 * density:g} %", less, "points"),
+            ]
         last = lines.at(points, 0.35)
         assert last is not None
-        spreads = [max(map(step_of, p.converged)) - min(map(step_of, p.converged))
-                   for p in (last, dense)]  # fmt: skip
-        ok &= spreads[0] > spreads[1]
-        said.append(
-            f"dense {answers.steps(lines.mean(dense.steps))} steps, "
-            f"{answers.percent(lines.mean(dense.accuracy))}; range of steps at 35 % "
-            f"{answers.steps(spreads[0])}, dense {answers.steps(spreads[1])}"
-        )
-        return ok, "; ".join(said), len(last.trials)
+        wider = intervals.difference(_apart(last.steps), _apart(dense.steps), grid=dense.grid)
+        return [*sides, Side("distance from the mean step at 35 %, minus dense", wider)]
 
-    times = Near(0.2, "times")
+    factors = span(1.0, 3.0)
     return Experiment(
         id="004-F4",
-        depends=of_mnist,
+        also=t.settings.judged,
         shows="accuracy curves of one-shot tickets and of their masks drawn afresh (control 1)",
         works=(series, control),
         figures=draw,
@@ -142,24 +167,37 @@ def _control_curves(t: Trainings) -> Experiment:
             Claim(
                 published="004-0049",
                 ours=answers.times_as_fast(series, control, 0.35),
-                rule=times,
+                rule=Near(0.2, "times"),
+                axis=factors,
             ),
             Claim(
                 published="004-0050",
                 ours=answers.times_as_fast(series, control, 0.25),
-                rule=times,
+                rule=Near(0.2, "times"),
+                axis=factors,
             ),
-            Claim(published="004-0051", ours=answers.slower_at(control, 0.35), rule=Near(10.0)),
+            Claim(
+                published="004-0051",
+                ours=answers.slower_at(control, 0.35),
+                rule=Near(5.0),
+                axis=SPEEDS,
+            ),
             Claim(
                 published="004-0052",
-                ours=worded(slower_and_less_accurate),
-                rule=Holds(
-                    "at 75 and 35 % the control is slower and less accurate than dense in the "
-                    "mean, and its steps at 35 % spread wider"
+                ours=answers.ordered(slower_and_less_accurate),
+                rule=Ordered(
+                    "at 75 and 35 % the control is slower and less accurate than dense, and its "
+                    "steps at 35 % lie further from their mean"
                 ),
             ),
         ),
     )
+
+
+def _apart(values: Mapping[int, float]) -> dict[int, float]:
+    """How far each trial lies from the mean: what Levene's test compares."""
+    middle = lines.mean(values)
+    return {i: abs(v - middle) for i, v in values.items()}
 
 
 def _one_shot(t: Trainings) -> Experiment:
@@ -178,9 +216,10 @@ def _one_shot(t: Trainings) -> Experiment:
         caption = "One-shot tickets, and each with values there afresh; bars: minimum and maximum"
         return {caption: figures.against_density(there, log=False)}
 
+    axis = one_shot_axis(t.settings)
     return Experiment(
         id="004-F5",
-        depends=of_mnist,
+        also=t.settings.judged,
         shows="convergence and accuracy of one-shot tickets and of control 1 at every density",
         works=(series, control),
         figures=draw,
@@ -188,20 +227,28 @@ def _one_shot(t: Trainings) -> Experiment:
             Claim(
                 published="004-0053",
                 ours=answers.where_fastest(series),
-                rule=Between(10.0),
+                rule=Between(0.0),
+                axis=axis,
                 remark="ours: the density that converges fastest",
             ),
-            Claim(published="004-0054", ours=answers.holds_until(series, DROP), rule=Near(5.0)),
+            Claim(
+                published="004-0054",
+                ours=answers.holds_until(series, DROP),
+                rule=ONE_LEVEL,
+                axis=axis,
+            ),
             Claim(
                 published="004-0055",
                 ours=answers.turning(control, lines.less_accurate(DROP), printed=30),
-                rule=DENSITY,
+                rule=ONE_LEVEL,
+                axis=axis,
                 remark='"pruned by about 30 %" is pruned to 30 % (reading 4.15)',
             ),
             Claim(
                 published="004-0056",
                 ours=answers.below_at(control, 0.15),
-                rule=Near(0.2),
+                rule=Near(0.1),
+                axis=span(0.0, 1.0),
                 remark='"pruned by 15 %" is pruned to 15 % (reading 4.15)',
             ),
         ),
@@ -211,28 +258,27 @@ def _one_shot(t: Trainings) -> Experiment:
 def _one_shot_controls(t: Trainings) -> Experiment:
     series, (first, second) = t.one_shot, t.one_shot_controls
 
-    def alike(results: Results) -> tuple[bool, str, int] | Absent:
+    def alike(results: Results) -> Sequence[Side] | Absent:
         one, two = lines.line(results, first), lines.line(results, second)
         if why := answers.ready(one) or answers.ready(two):
             return why
-        ratios = [
-            lines.mean(b.steps) / lines.mean(a.steps)
-            for a, b in zip(one[1:], two[1:], strict=False)
-            if a.shown and b.shown
-        ]
-        if not ratios:
+        both = [p for p in zip(one[1:], two[1:], strict=False) if p[0].shown and p[1].shown]
+        if not both:
             return Absent("fewer than half of the trials converged")
-        drops = [lines.first_below(x, lines.less_accurate(DROP)) or 0.0 for x in (one, two)]
-        middle = statistics.fmean(ratios)
-        text = (
-            f"steps of control 2 over control 1: {middle:.2f} in the mean of {len(ratios)} "
-            f"levels; accuracy drops at {100 * drops[0]:.3g} % (1) and {100 * drops[1]:.3g} % (2)"
+        (steps, ours), (others, theirs) = (
+            [lines.averaged(points, value) for value in (lines.step_of, lines.accuracy_of)]
+            for points in zip(*both, strict=True)
         )
-        return 0.8 <= middle <= 1.25 and drops[1] >= drops[0], text, len(one[0].trials)
+        times = intervals.ratio(others, steps, grid=one[0].grid)
+        below = answers.points_of(intervals.difference(ours, theirs))
+        return [
+            Side(f"steps of control 2 over control 1, {len(both)} levels", times, "", 0.8, 1.25),
+            Side("accuracy of control 2 below control 1", below, "points"),
+        ]
 
     return Experiment(
         id="004-F6",
-        depends=of_mnist,
+        also=t.settings.judged,
         shows="one-shot tickets with both controls",
         works=(series, first, second),
         figures=drawn(
@@ -247,10 +293,10 @@ def _one_shot_controls(t: Trainings) -> Experiment:
         claims=(
             Claim(
                 published="004-0057",
-                ours=worded(alike),
-                rule=Holds(
-                    "steps of the controls within a factor of 1.25 in the mean, and control 2 "
-                    "loses 0.15 points of accuracy at no smaller density"
+                ours=answers.ordered(alike),
+                rule=Ordered(
+                    "in the mean of the levels the steps of the controls are alike within a factor "
+                    "of 1.25, and control 2 is less accurate"
                 ),
             ),
         ),

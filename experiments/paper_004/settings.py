@@ -142,6 +142,11 @@ class FrankleCarbin(PaperSettings):
         )
 
     @property
+    def judged(self) -> tuple[convergence.Settings, bool]:
+        """What acts on the lines of F3 to F16 beside their trainings."""
+        return self.criterion, self.stop_converged
+
+    @property
     def control_2(self) -> str:
         """The arm that control 2 is."""
         return {"hidden": "shuffled_hidden", "all": "shuffled_pairs"}[self.shuffle]
@@ -191,25 +196,3 @@ SHORTENS = frozenset(
     }
 )
 """Settings that make a run shorter or another draw of the same, but no other experiment."""
-
-_OF_XOR = frozenset(
-    {
-        "xor_replicates",
-        "xor_steps",
-        "xor_learning_rate",
-        "xor_sd",
-        "xor_learning_rates",
-        "tolerance",
-        "zero_loss",
-    }
-)
-
-
-def of_xor(field: str) -> bool:
-    """Whether F1 and F2 depend on a field."""
-    return field in _OF_XOR or field == "seed"
-
-
-def of_mnist(field: str) -> bool:
-    """Whether F3 to F16 depend on a field."""
-    return field not in _OF_XOR

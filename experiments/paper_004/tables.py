@@ -37,8 +37,8 @@ def levels(results: Results, named: Mapping[str, Series]) -> list[Table]:
                     heads=heads,
                     body=body,
                     note="Convergence and accuracy there, mean over the trials that converged. "
-                    "Intervals: paired bootstrap over trials, 95 %, percentile; one trial has "
-                    "none. Near chance: calm at less than twice what guessing reaches.",
+                    "Intervals: 95 %, paired by trial, Student's t (of a ratio on its logarithm); "
+                    "one has none. Near chance: calm at less than twice what guessing reaches.",
                 )
             )
     return made

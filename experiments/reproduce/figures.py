@@ -29,7 +29,7 @@ class Drawn:
       label: what the legend calls it.
       points: what is drawn.
       bars: draw minimum and maximum over the trials.
-      band: shade the 95 % bootstrap interval of the mean.
+      band: shade the 95 % interval of the mean.
       color: a colour of its own; the next one by default.
     """
 
@@ -45,6 +45,22 @@ def new(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+GUIDE = "guide"
+"""Marks what is drawn whether or not there are values: lines at zero."""
+
+
+def shows(figure: "Figure") -> bool:
+    """Whether anything is drawn: a line with a point, a bar, an area. Empty axes show nothing."""
+    return any(
+        any(
+            line.get_gid() != GUIDE and np.isfinite(np.asarray(line.get_ydata(), float)).any()
+            for line in axes.lines
+        )
+        or len(axes.patches) > 0
+        for axes in figure.axes
+    )
 
 
 def against_density(lines: Sequence[Drawn], *, log: bool, by: str = "percent") -> "Figure":
@@ -68,7 +84,8 @@ def against_density(lines: Sequence[Drawn], *, log: bool, by: str = "percent") -
     for axes in (left, right):
         _kept_axis(axes, kept, log=log, by=by)
     left.set_ylabel("steps to convergence")
-    left.set_ylim(bottom=0)
+    latest = max((step_of(t) for x in lines for p in x.points for t in p.converged), default=1.0)
+    left.set_ylim(0, 1.08 * latest)  # A band of two trials would leave a flat line.
     left.yaxis.set_major_formatter("{x:,.0f}")
     right.set_ylabel("test accuracy at convergence (%)")
     _zoom(right, [100 * mean(p.accuracy) for line in lines for p in line.points if p.shown])
@@ -189,7 +206,8 @@ def curves(panels: Sequence[Sequence[Curve]], *, bottom: float = 95.0) -> "Figur
     low = min(bottom, top - 2.0)
     points = [c.point for drawn in panels for c in drawn if c.point.shown]
     latest = max((step_of(t) for p in points for t in p.converged), default=math.inf)
-    last = max(s for drawn in panels for c in drawn for t in c.point.trials for s in t.record.steps)
+    every = [s for drawn in panels for c in drawn for t in c.point.trials for s in t.record.steps]
+    last = max(every, default=1)
     for axes in grid:  # Behind the last dot nothing happens in a frame this narrow.
         axes.set_xlim(-0.02 * min(last, 2 * latest), min(last, 2 * latest))
     grid[0].set_ylim(low, min(top + 0.12 * (top - low), 100.0))
@@ -377,7 +395,7 @@ def plain_curves(
             )
         every = np.concatenate([np.asarray(v, float) for _, v in lines.values()] or [np.zeros(0)])
         if zero:
-            axes.axhline(0, color="#444444", linewidth=0.8)
+            axes.axhline(0, color="#444444", linewidth=0.8, gid=GUIDE)
             every = np.append(every, 0.0)
         if quantile and every.size and np.ptp(every):
             low, high = float(np.quantile(every, quantile)), float(every.max())

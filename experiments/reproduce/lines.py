@@ -52,6 +52,11 @@ class Point:
         """Whether at least half of the trials converged; else the line is cut (reading 4.3)."""
         return 2 * len(self.converged) >= len(self.trials) > 0
 
+    @property
+    def grid(self) -> float:
+        """Steps between evaluations, which steps to convergence are multiples of."""
+        return float(max(convergence.distance(t.record.steps) for t in self.trials))
+
     def by_trial(self, value: Callable[[Trial], float]) -> dict[int, float]:
         """Mean over the converged repeats of each replicate."""
         found: dict[int, list[float]] = {}
@@ -157,12 +162,17 @@ def at(points: Line, density: float) -> Point | None:
 
 def faster(here: Point, dense: Point) -> Interval | None:
     """How much faster than the dense network a level converges: 1 - T / T0 (reading 4.4)."""
-    return intervals.reduction(here.steps, dense.steps)
+    return intervals.reduction(here.steps, dense.steps, grid=dense.grid)
 
 
-def gained(here: Point, dense: Point) -> Interval | None:
-    """Accuracy at convergence minus that of the dense network, as a fraction of the test set."""
-    return intervals.difference(here.accuracy, dense.accuracy)
+def later(here: Point, there: Point) -> Interval | None:
+    """Steps to convergence of one level minus those of another."""
+    return intervals.difference(here.steps, there.steps, grid=there.grid)
+
+
+def gained(here: Point, there: Point) -> Interval | None:
+    """Accuracy at convergence minus that of another level, as a fraction of the test set."""
+    return intervals.difference(here.accuracy, there.accuracy)
 
 
 def first_below(
@@ -195,14 +205,21 @@ def less_accurate(by: float) -> Callable[[Point, Point], bool]:
     return lambda here, dense: mean(here.accuracy) < mean(dense.accuracy) - by
 
 
-def interpolated(points: Line, density: float, value: Callable[[Trial], float]) -> float:
-    """Mean of a value at a density between two levels, linear in log density; NaN outside."""
-    shown = sorted((p.density, mean(p.by_trial(value))) for p in points if p.shown)
+def interpolated(points: Line, density: float, value: Callable[[Trial], float]) -> dict[int, float]:
+    """A value by trial at a density between two levels, linear in log density; none outside."""
+    shown = sorted((p.density, p.by_trial(value)) for p in points if p.shown)
     for (low, a), (high, b) in itertools.pairwise(shown):
         if low <= density <= high:
             weight = math.log(density / low) / math.log(high / low)
-            return a + weight * (b - a)
-    return math.nan
+            return {i: a[i] + weight * (b[i] - a[i]) for i in a.keys() & b.keys()}
+    return {}
+
+
+def averaged(points: Iterable[Point], value: Callable[[Trial], float]) -> dict[int, float]:
+    """Mean of a value over the levels shown, by the trials that converged at all of them."""
+    every = [p.by_trial(value) for p in points if p.shown]
+    common = set.intersection(*map(set, every)) if every else set()
+    return {i: statistics.fmean(by[i] for by in every) for i in sorted(common)}
 
 
 def fastest(points: Line) -> Point | None:

@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 import dataclasses
 import html
-import math
 from typing import TYPE_CHECKING, Any
 
+from experiments.reproduce import effects, figures
 from experiments.reproduce.rows import (
     AGREES,
     DIFFERS,
+    MOST_BY_CHANCE,
     NOT_COMPARABLE,
     Absent,
     Experiment,
@@ -17,22 +18,29 @@ from experiments.reproduce.rows import (
     Quantity,
     Table,
     Verdict,
+    interval_text,
     judge,
 )
 from experiments.reproduce.trained import Results
 from ltjax import analysis, config, published
+from ltjax.intervals import Interval
 from ltjax.published import Published
 from ltjax.report import blocks, document, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_UNNAMED = "Figure"
+_NOTHING = "nothing to show; nothing of it is trained yet, or no line of it has a point"
 _VERDICTS = (AGREES, DIFFERS, NOT_COMPARABLE)
 
 _ABOUT = (
     "A verdict says whether our number agrees with the published one by the rule in its row, which "
-    "knows our numbers only. Intervals of ours are 95 %: paired bootstrap over trials, "
-    "Wilson's for percentages of networks."
+    "knows our numbers only. Intervals of ours are 95 %, paired by trial: Student's t (of a ratio "
+    "on its logarithm), Wilson's for percentages of networks; none widens a rule. Chance is how "
+    "often a rule would agree as well with another number: with the other cells of the same table, "
+    "or over the range of the axis; an ordering, judged by whole intervals, has their tail. Above "
+    f"{100 * MOST_BY_CHANCE:g} % a claim is not comparable."
 )
 
 
@@ -43,6 +51,8 @@ class Section:
     row: Experiment
     verdicts: tuple[Verdict, ...]
     figures: Mapping[str, "Figure"]
+    blank: tuple[str, ...]
+    """Captions of figures that had nothing to show."""
     tables: Sequence[Table]
     shortened: tuple[str, ...]
     other: tuple[str, ...]
@@ -52,6 +62,11 @@ class Section:
     def counts(self) -> Counter[str]:
         """How many claims have each verdict."""
         return Counter(v.verdict for v in self.verdicts)
+
+    @property
+    def by_chance(self) -> float:
+        """How many agreements chance alone would give."""
+        return sum(v.chance for v in self.verdicts if v.verdict != NOT_COMPARABLE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +92,19 @@ class Chapter:
         """How many claims have each verdict."""
         return sum((s.counts for s in self.sections), Counter())
 
+    @property
+    def by_chance(self) -> float:
+        """How many agreements chance alone would give."""
+        return sum(s.by_chance for s in self.sections)
+
 
 def chapter(paper: Paper, results: Results) -> Chapter:
     """Judges and draws what a run has trained so far."""
     printed = config.as_dict(paper.settings(), identity_only=True)
     ours = config.as_dict(results.settings, identity_only=True)
     changed = {n: (ours[n], printed[n]) for n in printed if ours[n] != printed[n]}
+    usual = {n: getattr(paper.settings(), n) for n in changed}
+    acting = {n: effects.acting(paper, results.settings, **{n: v}) for n, v in usual.items()}
     sections = []
     for row in paper.experiments(results.settings):
         names = [name for work in row.works for name in work.names()]
@@ -91,7 +113,7 @@ def chapter(paper: Paper, results: Results) -> Chapter:
         said = {
             n: f"{n} = {_plain(a)} (paper: {_plain(b)})"
             for n, (a, b) in changed.items()
-            if row.depends(n)
+            if row.id in acting[n]
         }
         shortened = tuple(text for n, text in said.items() if n in paper.shortens)
         other = tuple(text for n, text in said.items() if n not in paper.shortens)
@@ -100,12 +122,14 @@ def chapter(paper: Paper, results: Results) -> Chapter:
             judge(claim, published.entry(claim.published), results, bar=bar) for claim in row.claims
         )
         drawn: Mapping[str, Figure] = {}
-        if style.available():
+        if style.available() and row.figures is not None:
             import matplotlib
 
             with matplotlib.rc_context(style.RC):
-                drawn = row.figures(results)
-        sections.append(Section(row, verdicts, drawn, row.tables(results), shortened, other))
+                drawn = row.figures(results) or {_UNNAMED: figures.new(1.0, 1.0)}
+        shown = {caption: figure for caption, figure in drawn.items() if figures.shows(figure)}
+        blank = tuple(caption for caption in drawn if caption not in shown)
+        sections.append(Section(row, verdicts, shown, blank, row.tables(results), shortened, other))
     return Chapter(paper, results, tuple(sections))
 
 
@@ -134,11 +158,23 @@ def summary(chapters: Sequence[Chapter]) -> str:
         if each.other:
             lines.append(f"  not the paper's setting: {'; '.join(each.other)}")
         for s in each.sections:
-            counts = ", ".join(f"{s.counts[v]} {v}" for v in _VERDICTS if s.counts[v])
+            counts = _counted({v: n for v in _VERDICTS if (n := s.counts[v])}, s.by_chance)
             lines.append(f"  {s.row.id:8} {counts or 'no claims'}: {s.row.shows}")
-        total = ", ".join(f"{each.counts[v]} {v}" for v in _VERDICTS)
-        lines.append(f"  in all: {total}")
+        total = _counted({v: each.counts[v] for v in _VERDICTS}, each.by_chance)
+        lines.append(f"  paper {each.paper.id}: {total}; {_beyond(each.counts, each.by_chance)}")
     return "\n".join(lines)
+
+
+def _counted(counts: Mapping[str, int], by_chance: float) -> str:
+    said = {AGREES: "agree", DIFFERS: "differ"}
+    return ", ".join(
+        f"{n} {said.get(v, v)}" + (f" ({by_chance:.1f} expected by chance)" if v == AGREES else "")
+        for v, n in counts.items()
+    )
+
+
+def _beyond(counts: Mapping[str, int], by_chance: float) -> str:
+    return f"{counts.get(AGREES, 0) - by_chance:.1f} agreements beyond chance"
 
 
 def warnings(results: Results, rows: Sequence[Experiment]) -> list[str]:
@@ -164,13 +200,13 @@ def _chapter(each: Chapter, number: int) -> list[str]:
         parts.append(blocks.paragraphs(["Nothing has been trained yet."], "note"))
     if said := warnings(each.results, [s.row for s in each.sections]):
         parts.append(blocks.paragraphs(said, "note"))
-    heads = ["", "shows", *_VERDICTS]
+    heads = ["", "shows", "agree", "by chance", "differ", "not comparable"]
     body = [
         f'<td><a href="#{_anchor(s, number)}">{s.row.id}</a></td>'
-        + "".join(map(blocks.cell, [s.row.shows, *[str(s.counts[v]) for v in _VERDICTS]]))
+        + "".join(map(blocks.cell, [s.row.shows, *_numbers(s)]))
         for s in each.sections
     ]
-    body.append("".join(map(blocks.cell, ["all", "", *[str(each.counts[v]) for v in _VERDICTS]])))
+    body.append("".join(map(blocks.cell, ["all", "", *_numbers(each)])))
     parts.append(_words_table(heads, body))
     for section in each.sections:
         parts += _section(section, _anchor(section, number))
@@ -181,6 +217,11 @@ def _chapter(each: Chapter, number: int) -> list[str]:
     return parts
 
 
+def _numbers(each: Section | Chapter) -> list[str]:
+    agree, differ, others = (str(each.counts[v]) for v in _VERDICTS)
+    return [agree, f"{each.by_chance:.1f}", differ, others]
+
+
 def _anchor(section: Section, number: int) -> str:
     return f"{section.row.id}-{number}"
 
@@ -189,8 +230,11 @@ def _section(section: Section, anchor: str) -> list[str]:
     row = section.row
     parts = [f'<h2 id="{anchor}">{row.id}: {html.escape(row.shows)}</h2>']
     parts += [document.picture(figure, caption) for caption, figure in section.figures.items()]
+    if section.blank:
+        parts.append(blocks.paragraphs([f"{c}: {_NOTHING}." for c in section.blank], "note"))
     if section.verdicts:
-        heads = ["published", "in the paper", "theirs", "ours", "n", "verdict", "rule, remarks"]
+        heads = ["published", "in the paper", "theirs", "ours", "n", "verdict", "chance",
+                 "rule, remarks"]  # fmt: skip
         body = [_verdict(v, shortened=bool(section.shortened)) for v in section.verdicts]
         parts.append(_words_table(heads, body))
     parts += [blocks.details(t.title, _table(t), shown=t.shown) for t in section.tables]
@@ -224,6 +268,7 @@ def _verdict(v: Verdict, *, shortened: bool) -> str:
     return (
         "".join(map(blocks.cell, cells))
         + f'<td class="{kind}">{html.escape(verdict)}</td>'
+        + blocks.cell("-" if v.chance != v.chance else f"{100 * v.chance:.2g} %")
         + blocks.cell(" ".join(said))
     )
 
@@ -247,14 +292,7 @@ def _ours(ours: Quantity | Absent) -> str:
         return "-"
     if ours.text:
         return ours.text
-    text = _number(ours.value)
-    if not math.isnan(ours.low):
-        text += f" ({_number(ours.low)} to {_number(ours.high)})"
-    return text
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return interval_text(Interval(ours.value, ours.low, ours.high, ours.n))
 
 
 def _plain(value: Any) -> str:

@@ -1,25 +1,70 @@
 """The rows of a paper: experiments, and what the paper claims about them, with the rules.
 
 A rule is written in the row, before anything is trained: what the verdict will be is a function
-of our numbers alone.
+of our numbers alone, and how often it would agree by chance one of the paper's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-from typing import TYPE_CHECKING, Any, Protocol
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
 
 from experiments.reproduce.lab import Lab
 from experiments.reproduce.trained import Results
 from experiments.reproduce.works import Work
-from ltjax.intervals import Interval, proportions_differ
+from ltjax import published as published_
+from ltjax.intervals import LEVEL, TAIL, Interval, Z, proportions_differ
 from ltjax.published import Published
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INTERVAL = "our 95 % interval (of two trials: between them)"
-
 AGREES, DIFFERS, NOT_COMPARABLE = "agrees", "differs", "not comparable"
+
+MOST_BY_CHANCE = 0.3
+"""A rule that agrees by chance more often than this says nothing; its claim is not comparable."""
+
+_ROUNDING = 1e-9
+"""Of 100 * 0.55, which is 55 %."""
+
+_FEWEST = 3
+"""Of fewer entries beside a number no share is taken."""
+
+
+class Side(NamedTuple):
+    """One condition of an ordering: where a paired difference or ratio has to lie.
+
+    Attributes:
+      what: is measured, as "LTH minus SNIP at round 1".
+      found: its interval, in `unit`; None without a pair.
+      unit: shown behind the number.
+      above: the whole interval has to lie above this,
+      below: and below this.
+    """
+
+    what: str
+    found: Interval | None
+    unit: str = ""
+    above: float = 0.0
+    below: float = math.inf
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the interval lies where it has to, or wholly elsewhere; None: it cannot tell."""
+        if self.found is None:
+            return None
+        if self.above < self.found.low and self.found.high < self.below:
+            return True
+        lost = self.found.high <= self.above or self.found.low >= self.below
+        return False if lost else None
+
+    @property
+    def text(self) -> str:
+        """The number with its interval."""
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.what} {'-' if self.found is None else interval_text(self.found)}{unit}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,20 +72,20 @@ class Quantity:
     """Our number beside a published one, in the published unit.
 
     Attributes:
-      value: the number; NaN for a worded claim.
+      value: the number, or several of them; NaN for a worded claim.
       low: lower end of its 95 % interval; NaN without one.
       high: its upper end.
       n: trials it comes from.
       text: what there is to say in words; shown instead of the number where it is there.
-      holds: for a worded claim, whether our numbers say the same.
+      sides: for a worded claim, all its conditions.
     """
 
-    value: float = float("nan")
-    low: float = float("nan")
-    high: float = float("nan")
+    value: Any = math.nan
+    low: float = math.nan
+    high: float = math.nan
     n: int = 0
     text: str = ""
-    holds: bool | None = None
+    sides: tuple[Side, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +99,27 @@ def quantity(interval: Interval | None, *, scale: float = 1.0, why: str = "no tr
     """An interval as a quantity in the published unit, or what is missing."""
     if interval is None:
         return Absent(why)
-    value, low, high, n = interval
-    return Quantity(value * scale, low * scale, high * scale, n)
+    return Quantity(*interval.times(scale))
+
+
+def ordering(sides: Sequence[Side]) -> Quantity:
+    """A worded claim as its conditions."""
+    text = "; ".join(side.text for side in sides)
+    n = min((0 if side.found is None else side.found.n for side in sides), default=0)
+    return Quantity(text=text, n=n, sides=tuple(sides))
+
+
+def interval_text(found: Interval) -> str:
+    """A number with its interval."""
+    text = number_text(found.value)
+    if math.isnan(found.low):
+        return text
+    return f"{text} ({number_text(found.low)} to {number_text(found.high)})"
+
+
+def number_text(value: float) -> str:
+    """A number as a report shows it."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 class Rule(Protocol):
@@ -66,14 +130,14 @@ class Rule(Protocol):
         """The rule in words."""
         ...
 
-    def __call__(self, ours: Quantity, value: Any) -> bool:
-        """Whether they agree."""
+    def __call__(self, ours: Quantity, value: Any) -> bool | None:
+        """Whether they agree; None where our numbers cannot tell."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Near:
-    """Within a tolerance, or inside our interval."""
+    """Within a tolerance."""
 
     tolerance: float
     unit: str = "points"
@@ -81,27 +145,27 @@ class Near:
     @property
     def text(self) -> str:
         """The rule in words."""
-        return f"within {self.tolerance:g} {self.unit} of ours, or inside {_INTERVAL}"
+        return f"within {self.tolerance:g} {self.unit} of ours"
 
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""
-        return abs(ours.value - value) <= self.tolerance or ours.low <= value <= ours.high
+        return abs(ours.value - value) <= self.tolerance + _ROUNDING * abs(value)
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """Within a share of the published number, or inside our interval."""
+    """Within a share of the published number."""
 
     share: float
 
     @property
     def text(self) -> str:
         """The rule in words."""
-        return f"within {100 * self.share:g} % of theirs, or inside {_INTERVAL}"
+        return f"within {100 * self.share:g} % of theirs"
 
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""
-        return abs(ours.value - value) <= self.share * value or ours.low <= value <= ours.high
+        return abs(ours.value - value) <= self.share * value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +181,8 @@ class Within:
 
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""
-        return value / self.factor <= ours.value <= value * self.factor
+        factor = self.factor + _ROUNDING
+        return value / factor <= ours.value <= value * factor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,56 +195,109 @@ class Between:
     @property
     def text(self) -> str:
         """The rule in words."""
-        return f"ours lies in the published range, or at most {self.slack:g} {self.unit} beside it"
+        beside = f", or at most {self.slack:g} {self.unit} beside it" if self.slack else ""
+        return f"ours lies in the published range{beside}"
 
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""
         low, high = sorted(value) if isinstance(value, Sequence) else (value, value)
-        return low - self.slack <= ours.value <= high + self.slack
-
-
-@dataclasses.dataclass(frozen=True)
-class Bound:
-    """The published number is a bound: ours is at least (or at most) as large."""
-
-    at_least: bool
-
-    @property
-    def text(self) -> str:
-        """The rule in words."""
-        return f"ours is at {'least' if self.at_least else 'most'} the published number"
-
-    def __call__(self, ours: Quantity, value: Any) -> bool:
-        """Whether they agree."""
-        return ours.value >= value if self.at_least else ours.value <= value
+        slack = self.slack + _ROUNDING * high
+        return low - slack <= ours.value <= high + slack
 
 
 @dataclasses.dataclass(frozen=True)
 class SameShare:
-    """Two percentages of independent trials: |z| of their difference below 1.96."""
+    """Percentages of independent trials, pair by pair: |z| of each difference below `Z`.
 
-    trials: int
+    Attributes:
+      trials: theirs, of each percentage.
+    """
+
+    trials: int | tuple[int, ...]
 
     @property
     def text(self) -> str:
         """The rule in words."""
-        return f"|z| < 1.96 for the difference of two percentages (theirs of {self.trials})"
+        return f"|z| < {Z:.2f} for the difference of two percentages (theirs of {self.trials})"
 
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""
-        return abs(proportions_differ(ours.value / 100, ours.n, value / 100, self.trials)) < 1.96
+        mine, theirs, trials = (np.atleast_1d(v) for v in (ours.value, value, self.trials))
+        return all(
+            abs(proportions_differ(a / 100, ours.n or count, b / 100, count)) < Z
+            for a, b, count in zip(mine, theirs, np.broadcast_to(trials, mine.shape), strict=True)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
-class Holds:
-    """A worded claim, as an inequality between our numbers."""
+class Same:
+    """The very answer, of a few that there could have been."""
 
     text: str
 
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""
+        return tuple(ours.value) == tuple(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Digits:
+    """A count, to the digits of a number printed as 38K or 4.3M; some round up, some cut."""
+
+    text: str = "the count, to the printed digits"
+
+    def __call__(self, ours: Quantity, value: Any) -> bool:
+        """Whether they agree."""
+        unit = {"K": 1e3, "M": 1e6}[value[-1]]
+        places = len(value[:-1].partition(".")[2])
+        return abs(ours.value / unit - float(value[:-1])) < 10**-places
+
+
+@dataclasses.dataclass(frozen=True)
+class Ordered:
+    """A worded claim: every side of it, by its whole paired interval and never by two means.
+
+    It agrees where all intervals lie on their sides, differs where one lies wholly on the other,
+    and does not tell otherwise.
+
+    Attributes:
+      says: the conditions in words.
+      chance: how often it would agree by chance; that of one condition is its interval's tail,
+        and that of several no more.
+    """
+
+    says: str
+    chance: float = TAIL
+
+    @property
+    def text(self) -> str:
+        """The rule in words."""
+        return f"{self.says}; each by its whole {100 * LEVEL:g} % interval, paired by trial"
+
+    def __call__(self, ours: Quantity, value: Any) -> bool | None:
+        """Whether all conditions hold."""
         del value
-        return bool(ours.holds)
+        found = [side.holds for side in ours.sides]
+        return False if False in found else None if None in found or not found else True
+
+
+@dataclasses.dataclass(frozen=True)
+class Never:
+    """No rule: the claim is answered by why it cannot be compared."""
+
+    text: str = "none"
+    chance: float = math.nan
+
+    def __call__(self, ours: Quantity, value: Any) -> None:
+        """Nothing tells."""
+        del ours, value
+
+
+def span(low: float, high: float, *, log: bool = False) -> tuple[float, ...]:
+    """A thousand answers, evenly spread over the range of an axis."""
+    middles = (np.arange(1000) + 0.5) / 1000
+    found = low * (high / low) ** middles if log else low + (high - low) * middles
+    return tuple(map(float, found))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -193,6 +311,10 @@ class Claim:
       instead: what is compared where the printed number is a misprint that the paper's own
         numbers correct; None otherwise.
       remark: what a reader has to know.
+      axis: answers that there could have been, as `span` or the levels of a run; for numbers that
+        are no cells of a table.
+      again: entries of its table that measure the same once more, so that agreeing with them is
+        no chance.
     """
 
     published: str
@@ -200,17 +322,62 @@ class Claim:
     rule: Rule
     instead: float | None = None
     remark: str = ""
+    axis: Sequence[Any] = ()
+    again: frozenset[str] = frozenset()
+
+    def theirs(self, entry: Published) -> Any:
+        """What is compared."""
+        return entry.value if self.instead is None else self.instead
+
+
+def chance(claim: Claim, entry: Published, *, n: int = 0) -> float:
+    """How often a claim would agree by chance.
+
+    The share of answers with which it would agree as well: of the other entries of its table, or
+    of its axis, whichever is larger. An ordering has the tail of its interval. NaN where nothing
+    is ever compared, or nothing is there to compute it from.
+
+    Args:
+      claim: the claim.
+      entry: its entry.
+      n: trials of ours; as many as theirs for 0.
+    """
+    if isinstance(claim.rule, (Ordered, Never)):
+        return claim.rule.chance
+    others = [
+        e.value
+        for e in published_.entries(entry.paper)
+        if (e.table_or_figure, e.metric) == (entry.table_or_figure, entry.metric)
+        and e.id not in claim.again | {entry.id}
+    ]
+    pools = (claim.axis, others if len(others) >= _FEWEST else ())
+    shares = [
+        sum(bool(claim.rule(Quantity(x, n=n), claim.theirs(entry))) for x in pool) / len(pool)
+        for pool in pools
+        if pool
+    ]
+    return max(shares, default=math.nan)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A claim after the trainings."""
+    """A claim after the trainings.
+
+    Attributes:
+      claim: the claim.
+      published: its entry.
+      ours: our number, or why there is none.
+      verdict: agrees, differs or not comparable.
+      reason: why it is not comparable.
+      chance: how often its rule would agree by chance; NaN where it never could.
+    """
 
     claim: Claim
     published: Published
     ours: Quantity | Absent
     verdict: str
     reason: str
+    chance: float
 
 
 def judge(claim: Claim, published: Published, results: Results, *, bar: str = "") -> Verdict:
@@ -223,14 +390,26 @@ def judge(claim: Claim, published: Published, results: Results, *, bar: str = ""
       bar: why nothing of this run is comparable; empty where it is.
     """
     ours = claim.ours(results)
+    n = 0 if isinstance(ours, Absent) else ours.n
+    by_chance = chance(claim, published, n=n)
+    verdict = NOT_COMPARABLE
     if isinstance(ours, Absent):
-        verdict, reason = NOT_COMPARABLE, ours.reason
+        reason = ours.reason
     elif bar:
-        verdict, reason = NOT_COMPARABLE, bar
+        reason = bar
+    elif math.isnan(by_chance):
+        reason = "nothing tells how often its rule would agree by chance; give the row an axis"
+    elif by_chance > MOST_BY_CHANCE:
+        reason = f"its rule would agree by chance in {100 * by_chance:.0f} % of cases"
+    elif (agree := claim.rule(ours, claim.theirs(published))) is None:
+        unsure = "; ".join(side.what for side in ours.sides if side.holds is None)
+        reason = f"the intervals of {ours.n} trials do not tell: {unsure}"
     else:
-        value = published.value if claim.instead is None else claim.instead
-        verdict, reason = (AGREES if claim.rule(ours, value) else DIFFERS), ""
-    return Verdict(claim=claim, published=published, ours=ours, verdict=verdict, reason=reason)
+        verdict, reason = (AGREES if agree else DIFFERS), ""
+    return Verdict(
+        claim=claim, published=published, ours=ours, verdict=verdict, reason=reason,
+        chance=by_chance,
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -252,19 +431,20 @@ class Experiment:
       id: as `004-F7`.
       shows: one sentence.
       works: the trainings; shared with other experiments where they are equal.
-      figures: results -> figures by caption.
+      figures: results -> figures by caption; None where the paper has none.
       claims: what the paper says about it.
       tables: results -> tables beyond the published numbers.
-      depends: whether the experiment depends on a field of the settings.
+      also: values of the settings that act on it beside its works and their tasks, as what counts
+        as converged.
     """
 
     id: str
     shows: str
     works: tuple[Work, ...]
-    figures: Callable[[Results], Mapping[str, "Figure"]]
+    figures: Callable[[Results], Mapping[str, "Figure"]] | None = None
     claims: tuple[Claim, ...] = ()
     tables: Callable[[Results], Sequence[Table]] = lambda results: ()
-    depends: Callable[[str], bool] = lambda field: True
+    also: Any = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -157,7 +157,7 @@ def _against_density(
                 axes.annotate(
                     f"{row.failed} failed",
                     (row.density * dodge, mean),
-                    (0, 4),
+                    (0, 4 + 7 * i),  # So that those of several arms stay legible.
                     textcoords="offset points",
                     color=look["color"],
                     fontsize=6.5,
