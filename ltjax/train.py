@@ -327,7 +327,7 @@ def probe(member: Member, data: Data, *, recipe: Recipe, batch: int, key: Key) -
         return recipe.apply(Variables(params, member.start.stats), images, train=False)[0]
 
     images = pixels_to_images(pixels, data)
-    return Probe(keys.derive(key, "draw"), loss, forward, images, labels)
+    return Probe(draw, loss, forward, images, labels)
 
 
 def _evaluate(
