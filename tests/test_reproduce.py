@@ -521,6 +521,17 @@ def test_several_runs_make_one_report(whole, tmp_path):
     assert 'id="004-F7-1"' in html
 
 
+def on_disk(made, end, height):
+    """A record that is believed when it is read: its mean of ten tests is level from `end` on."""
+    steps = list(range(0, 12_001, 100))  # Rising, then a jump.
+    curve = [height - (0.1 + 5e-6 * (end - s)) * (s < end - 900) for s in steps]
+    return dataclasses.replace(
+        made, steps=steps, test_accuracy=curve, train_loss=[None, *[0.5] * 120],
+        test_loss=[0.5] * 121, best_step=12_000, accuracy=curve[-1], final_accuracy=curve[-1],
+        layers={"dense_0/kernel": (100, 100)},
+    )  # fmt: skip
+
+
 def fake_run(tmp_path, levels, **changes):
     """A run of records made by hand: (density, steps by trial, accuracy) of iterative levels."""
     settings = dataclasses.replace(
@@ -530,16 +541,8 @@ def fake_run(tmp_path, levels, **changes):
     search = Trainings(settings).iterative
     with run.create():
         for number, (density, ends, height) in enumerate(levels):
-            steps = list(range(0, 12_001, 100))
             made = [
-                dataclasses.replace(
-                    record(replicate=i, density=density, level=number),
-                    steps=steps,
-                    # Rising, then a jump: the mean of ten tests is level from `end` on.
-                    test_accuracy=[
-                        height - (0.1 + 5e-6 * (end - s)) * (s < end - 900) for s in steps
-                    ],
-                )
+                on_disk(record(replicate=i, density=density, level=number), end, height)
                 for i, end in enumerate(ends)
             ]
             run.finish_piece(search.level(number), made)
