@@ -381,9 +381,9 @@ class RunDir:
             raise ValueError(f"{fault}; run the command again")
         try:
             return results.loads(file.read_text())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except ValueError as error:
             raise ValueError(
-                f"{file} was written by another version; choose another out directory"
+                f"{file}: {error}; another version wrote it, choose another out directory"
             ) from error
 
     def all_records(self, order: Sequence[str]) -> list[results.Record]:

@@ -64,12 +64,6 @@ def _of_run(path: pathlib.Path, level: int | None, replicate: int) -> Ticket:
     number = len(found) - 1 if level is None else level
     if not 0 <= number < len(found):
         raise ValueError(f"{path} has levels 0 to {len(found) - 1}; got level {level}")
-    for record in found[number].records:
-        if record.replicate == replicate and record.failed_step is not None:
-            raise ValueError(
-                f"replicate {replicate} of level {number} of {path} failed at step "
-                f"{record.failed_step}, and is no ticket; take another replicate"
-            )
     ticket = found[number].ticket(replicate, meta=origin(path))
     try:
         tickets.check(ticket)

@@ -261,7 +261,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, ticket, values, message):
 
 def test_a_failed_write_keeps_the_old_file(file, monkeypatch):
     before = file.read_bytes()
-    monkeypatch.setattr("os.replace", lambda a, b: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("os.replace", lambda a, b: (_ for _ in ()).throw(OSError(28, "disk full")))
     with pytest.raises(OSError, match="disk full"):
         portable.export(make(0.9), file)
     assert pathlib.Path(file).read_bytes() == before

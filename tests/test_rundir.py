@@ -193,7 +193,7 @@ def test_unfinished_pieces_and_those_of_another_version_are_refused(tmp_path):
             _ = run.pieces
         with monkeypatched_records('{"layers": {}}'):
             run.finish_piece("level_00", [])
-        with pytest.raises(ValueError, match="was written by another version"):
+        with pytest.raises(ValueError, match="line 1 lacks field 'accuracy'; another version"):
             run.read_piece("level_00")
 
 

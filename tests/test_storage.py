@@ -382,13 +382,12 @@ def test_one_ticket_is_read_from_a_run(whole):
 def test_a_ticket_that_failed_is_not_taken_out_of_a_run(whole, monkeypatch):
     path, _ = whole
     found = storage.levels(path)
-    failed = dataclasses.replace(found[2].records[1], failed_step=7)
     spoilt = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), found[1].theta_S)
-    found[2] = found[2]._replace(records=[found[2].records[0], failed])
+    found[2] = found[2]._replace(failed_step=np.array([-1, 7]))
     found[1] = found[1]._replace(theta_S=spoilt)
     monkeypatch.setattr(storage, "levels", lambda path: found)
     with pytest.raises(
-        ValueError, match=r"replicate 1 of level 2 of .* failed at step 7, and is no"
+        ValueError, match=r"replicate 1 has no ticket at level 2: its loss was not finite at step 7"
     ):
         storage.load(path, replicate=1)
     with pytest.raises(
@@ -434,7 +433,7 @@ def test_a_run_of_strange_tickets_is_refused_in_one_line(change, message, whole,
 def test_a_run_that_is_no_search_says_what_it_is(settings, finished, message, tmp_path):
     with RunDir(tmp_path, "run", settings, {}).create() as run:
         if finished:
-            run.finish()
+            run.finish([])
     with pytest.raises(ValueError, match=message):
         storage.load(run.path)
 

@@ -35,7 +35,7 @@ def weights(t: Trainings, layers: str = "") -> int:
 
 
 @functools.cache
-def _sizes(model: str, shape: tuple[int, ...], padding: str) -> dict[str, int]:
+def _sizes(model: str, shape: tuple[int, int, int], padding: str) -> dict[str, int]:
     """Weights of each prunable layer."""
     network = models.make(model, input_shape=shape, classes=10, padding=padding)
     plan = pruning.plan(network.shapes().params, rate=0.2, levels=0)
