@@ -216,7 +216,7 @@ class Trainer:
             if snapshot and b == self.recipe.snapshot:
                 kept = _on_host(states.variables, slots)
             if observe is not None:
-                observe(Partial(states, reports, b, slots, kept))
+                observe(Partial(states, list(reports), b, slots, kept))
             stopped = np.asarray(states.stopped)
             if stopped.all():
                 break

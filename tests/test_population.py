@@ -151,6 +151,33 @@ def test_an_optimizer_state_goes_on():
     assert_trees_equal(*(jax.device_get(t.variables) for t in (rest, whole)))
 
 
+def test_what_goes_in_and_out_of_a_training_can_be_used_again():
+    _, _, on_device = world("mlp-8")
+    how = toys.recipe(optimizer=toys.optax.sgd(0.05, momentum=0.9), snapshot=2, keep="best")
+    trainer, crowd, seen = Trainer(how), toys.members(2), []
+    begun = trainer.train(crowd, on_device, observe=seen.append)
+    trees = [partial.as_tree() for partial in seen]  # Only now, after all legs.
+    placed = jax.tree.map(jax.numpy.asarray, trees[1])
+    for _ in range(2):
+        again = trainer.train(crowd, on_device, resume=placed)
+        assert_trees_equal(*(jax.device_get(t.variables) for t in (again, begun)))
+        _ = trainer.train(crowd, on_device, opt_state=begun.opt_state)
+        _ = trainer.train(crowd._replace(start=begun.variables), on_device, first=10)
+    for leaf in jax.tree.leaves((crowd, begun, placed, [partial.states for partial in seen])):
+        assert not (isinstance(leaf, jax.Array) and leaf.is_deleted())
+
+
+def test_keys_of_rbg_give_the_same_bits_alone_and_in_company():
+    _, _, on_device = world("mlp-8")
+    keys = jax.random.split(jax.random.key(0, impl="rbg"), 3)
+    crowd = toys.members(3)._replace(key=keys)
+    augment = lambda key, images: images ^ jax.random.bits(key, images.shape, jnp.uint8) // 8  # noqa: E731
+    trainer = Trainer(toys.recipe(augment=augment), devices=jax.devices()[:1])
+    together = trainer.train(crowd, on_device)
+    alone = trainer.train(jax.tree.map(lambda leaf: leaf[1:2], crowd), on_device)
+    assert_trees_equal(*(population.member(t.variables, i) for t, i in ((together, 1), (alone, 0))))
+
+
 def test_unknown_layout_is_refused():
     with pytest.raises(ValueError, match="did you mean vmap"):
         Trainer(toys.recipe(), layout="vmp")

@@ -207,20 +207,27 @@ def test_patience_stops_and_the_best_weights_are_kept(measure, member, on_device
     assert_trees_equal(train.trained(state, recipe=how), until.variables)
 
 
+@functools.cache
+def _judge(how):
+    return jax.jit(functools.partial(train._judge, recipe=how))
+
+
+@functools.cache
+def _begun(how):
+    return train.begin(population.member(toys.members(1), 0), recipe=how)
+
+
 def judged(values, how, *, test=None):
-    """The state after made-up evaluations: validation (and test) accuracy by step."""
-    state = train.begin(population.member(toys.members(1), 0), recipe=how)
+    """The state after made-up evaluations, validation (and test) accuracy by step, and its step."""
+    state, at, judge = _begun(how), -1, _judge(how)
     for step, value in sorted(values.items()):
+        shown = 0.5 if test is None else test[step]
+        numbers = map(np.float32, (0.1, value, 1 - value, shown, 1 - shown))
+        theta = jax.tree.map(lambda p, step=step: np.full(p.shape, step, p.dtype), state.variables)
+        report = train.Evaluation(*numbers, np.bool_(True))
+        state, at = judge(state._replace(variables=theta), report, np.int32(step)), step
         if state.stopped:
             break
-        shown = jnp.float32(0.5 if test is None else test[step])
-        report = train.Evaluation(
-            *map(jnp.float32, (0.1, value, 1 - value)), shown, 1 - shown, jnp.bool_(True)
-        )
-        theta = jax.tree.map(lambda p, step=step: jnp.full_like(p, step), state.variables)
-        state = train._judge(state._replace(variables=theta), report, jnp.int32(step), how)
-        state = state._replace(stopped=state.stopped.item())
-        at = step
     return state, at
 
 
@@ -228,10 +235,10 @@ def judged(values, how, *, test=None):
 @pytest.mark.parametrize("snapshot", [7, 8, 10])
 def test_patience_does_not_depend_on_the_rewind_step(snapshot, first):
     rng = np.random.default_rng(snapshot)
-    for _ in range(20):
+    plain = toys.recipe(steps=60, every=5, patience=3)
+    rewinds = dataclasses.replace(plain, snapshot=snapshot)
+    for _ in range(5):
         values = dict(zip(range(61), rng.random(61).tolist(), strict=True))
-        plain = toys.recipe(steps=60, every=5, patience=3)
-        rewinds = dataclasses.replace(plain, snapshot=snapshot)
         ends = [
             judged({t: values[t] for t in (*regular, *extra)}, how)[1]
             for how, regular, extra in (
@@ -378,6 +385,7 @@ def test_nothing_learns_from_held_out_rows_nor_from_the_test_set(member, on_devi
 def test_scores_see_a_batch_of_the_training_rows_in_the_mode_of_training():
     shape = (8, 8, 1)
     network, dataset = toys.net("resnet-tiny", shape=shape), toys.blobs(shape=shape)
+    network = network._replace(apply=jax.jit(network.apply, static_argnames="train"))
     data, rows = lottery.device_data(dataset), 40
     member = population.member(toys.members(1, network, dataset=dataset), 0)
     stats = jax.tree.map(lambda leaf: leaf + 0.7, member.start.stats)  # As after some training.
@@ -529,16 +537,20 @@ class Wide:
 
 
 WIDE = {
-    "plain": {},
-    "schedule": {
+    "adam": {
         "optimizer": optimizers.make("adam"),
         "schedule": optimizers.schedule("cosine", 0.1, steps=12, warmup=3),
+        "augment": data.AUGMENTATIONS["crop_flip"],
     },
-    "constant": {"schedule": optimizers.schedule("constant", 0.1, steps=12)},
     "inside": {"optimizer": optax.adamw(optax.cosine_decay_schedule(0.1, 12))},
-    "augmented": {"augment": data.AUGMENTATIONS["crop_flip"]},
-    "patient": {"keep": "best", "patience": 2, "snapshot": 3},
-    "wide": {"apply": Wide.apply, "optimizer": Wide.optimizer},
+    "wide": {
+        "apply": Wide.apply,
+        "optimizer": Wide.optimizer,
+        "schedule": optimizers.schedule("constant", 1.0, steps=12),
+        "keep": "best",
+        "patience": 2,
+        "snapshot": 3,
+    },
 }
 
 
@@ -551,7 +563,7 @@ def test_64_bit_mode_trains_in_32_bits(how):
         trained = population.Trainer(recipe).train(crowd, lottery.device_data(toys.blobs()))
     for a, b in zip(*map(jax.tree.leaves, (trained, expected)), strict=True):
         assert getattr(a, "dtype", 0) == getattr(b, "dtype", 0)
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5)  # Powers of Adam have 64 bits.
 
 
 def test_positions_beyond_32_bits_are_those_of_whole_numbers():
