@@ -14,6 +14,7 @@ from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
 from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import driver, effects, figures, lines, page, searches
+from experiments.reproduce import works as works_
 from experiments.reproduce.papers import PAPERS
 from experiments.reproduce.rows import (
     AGREES,
@@ -756,6 +757,11 @@ def command(*words):
             "no shuffle 'some'; there are: all, hidden",
         ),
         (["experiments.frankle_carbin", "--rule=rangr"], "range"),
+        (
+            ["experiments.frankle_carbin", "--experiments=004-F1", "--trials=40", "--levels=3"],
+            "--replicates, --levels has no effect on 004-F1; drop it, or take experiments",
+        ),
+        (["experiments.frankle_carbin", "--devices=1000"], "devices=1000, but there are"),
         (["experiments.multiple_tickets", "--experiments=002-T9"], "002-T2"),
         (["experiments.multiple_tickets", "--snip_counts=all"], "there are: layers, total"),
         (["experiments.report"], "give directories of runs"),
@@ -770,3 +776,33 @@ def test_bad_input_is_one_line_and_makes_nothing(words, said, tmp_path):
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
     assert not out.exists()
+
+
+def test_a_dry_run_of_a_paper_lists_what_would_be_trained_and_makes_nothing(tmp_path):
+    out = tmp_path / "out"
+    flags = ("--experiments=004-F1,004-F2", "--preset=quick", "--dry_run", f"--out={out}")
+    done = command("experiments.frankle_carbin", *flags)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "alone here" not in done.stdout
+    for words in ("004-F1", "004-F2", "what they share is trained once", f"would go to {out}/pa"):
+        assert words in done.stdout
+    assert not out.exists()
+
+
+def test_each_line_of_a_list_comes_as_it_is_measured(monkeypatch):
+    rows = driver.choose(PAPER.experiments(TINY), ["004-F1", "004-F2"])
+    lab, measured = PAPER.lab(TINY), []
+
+    def made(works, lab, every=works_.all_pieces):
+        return [
+            dataclasses.replace(p, probe=lambda: measured.append(1) or 1e-3)
+            for p in every(works, lab)
+        ]
+
+    monkeypatch.setattr(works_, "all_pieces", made)
+    lines, counts = [], []
+    for line in driver.listing(rows, lab):
+        lines.append(line)
+        counts.append(len(measured))
+    assert counts[0] == 0 < counts[1] <= counts[2] == counts[3]
+    assert [line.split()[0] for line in lines] == ["trainings", "004-F1", "004-F2", "all"]
