@@ -9,6 +9,7 @@ import math
 from typing import Any, NamedTuple
 
 import jax
+from jax.core import Tracer
 import jax.numpy as jnp
 import optax
 
@@ -76,7 +77,7 @@ def _check_masked(params: Tree, mask: Mask) -> None:
     _check_layout(params, mask)
     leaves = zip(trees.names(params), *map(jax.tree.leaves, (params, mask)), strict=True)
     for name, p, m in leaves:
-        if isinstance(p, jax.core.Tracer) or isinstance(m, jax.core.Tracer):
+        if isinstance(p, Tracer) or isinstance(m, Tracer):
             continue
         if found := int(((p != 0) & ~m).sum()):
             raise ValueError(
