@@ -664,15 +664,19 @@ def test_only_what_is_drawn_counts_as_shown():
 @pytest.mark.parametrize(
     ("rows", "given", "idle"),
     [
-        (["004-F1"], {"trials": 40, "xor_trials": 20}, ["trials"]),
+        (["004-F1"], {"replicates": 40, "xor_replicates": 20}, ["replicates"]),
         (["004-F1"], {"tolerance": 0.01, "zero_loss": 0.1}, []),
         (["004-F1"], {"learning_rate": 0.1, "densities": "0.5", "window": 10}, None),
-        (["004-F1", "004-F3"], {"trials": 40, "xor_trials": 20}, []),
+        (["004-F1", "004-F3"], {"replicates": 40, "xor_replicates": 20}, []),
         (["004-F3"], {"levels": 3, "densities": "0.5"}, ["levels"]),
         (["004-F3"], {"change": 0.01, "validation": "5000", "stop_converged": True}, []),
         (["004-F9"], {"change": 0.01, "stop_converged": True}, None),
         (["004-F5"], {"shuffle": "all", "repeats": 2}, ["shuffle"]),
-        (["004-F3"], {"trials": 5, "out": "elsewhere"}, []),  # As it is anyway; no result's matter.
+        (
+            ["004-F3"],
+            {"replicates": 5, "out": "elsewhere"},
+            [],
+        ),  # As it is anyway; no result's matter.
         (["004-F1"], {"seed": 3}, []),
     ],
 )
