@@ -46,7 +46,7 @@ def shuffled(key: Key, start: jax.Array | int, *, count: int, n: int, stride: in
     if isinstance(start, (int, np.integer)):
         if not 0 <= start < 2**32:
             raise ValueError(f"start must lie in 0..2**32 - 1; got {start}; count it in strides")
-        start = np.uint32(start)
+        start = jnp.uint32(start)
     return _shuffled(key, start, count=count, n=n, stride=stride)
 
 
