@@ -117,7 +117,7 @@ class DiskKeeper:
             return None
         try:
             tree, meta = checkpoints.load(path)
-            if meta == self._meta(piece) and tree.keys() == {"states", "reports", "step"}:
+            if meta == self._meta(piece) and {"states", "reports", "step"} <= tree.keys():
                 return tree
             fault = f"{path} is a state of something else"
         except (ValueError, OSError) as error:

@@ -23,14 +23,14 @@ class Probe(NamedTuple):
       loss: the mean loss of parameters on one batch.
       forward: (parameters, images) -> logits, in evaluation mode.
       images: the batch, float32 [batch, height, width, channels].
-      labels: its labels as outputs of the network, int32 [batch].
+      labels: its labels as outputs of the network, int32 [batch]; empty where none were given.
     """
 
     key: Key
     loss: LossFn
     forward: Callable[[Params, Images], Logits]
     images: Images
-    labels: Labels
+    labels: Labels = np.zeros(0, np.int32)  # pyright: ignore[reportAssignmentType]
 
 
 class ScoreFn(Protocol):

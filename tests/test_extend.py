@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import transfer_ticket
 from experiments.reproduce import driver
 from experiments.reproduce.lab import Lab, Task
 from experiments.reproduce.papers import PAPERS
@@ -85,9 +84,9 @@ def test_a_control_sees_start_values_and_fresh_ones(monkeypatch):
         np.testing.assert_array_equal(
             members.mask["dense_0"]["kernel"][6:8], level.mask["dense_0"]["kernel"]
         )
-    assert "half_redrawn" in transfer_ticket._arms(TransferTicket(controls=("half_redrawn",)))
-    with pytest.raises(ValueError, match="did you mean half_redrawn"):
-        transfer_ticket._arms(TransferTicket(controls=("half_redrawm",)))
+    assert TransferTicket(controls=("half_redrawn",)).controls
+    with pytest.raises(ValueError, match="half_redrawn"):
+        TransferTicket(controls=("half_redrawm",))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,7 +139,7 @@ def test_a_paper_is_listed_trained_and_reported(paper, tmp_path):
     settings = OwnPaper(out=str(tmp_path), devices=1)
     rows, lab = driver.choose(paper.experiments(settings), ()), paper.lab(settings)
     driver.check_published(rows)
-    assert "900-F1" in driver.listing(rows, lab)
+    assert any("900-F1" in line for line in driver.listing(rows, lab))
     run = driver.train(paper, settings, rows, lab)
     assert driver.runs_in(tmp_path) == [run.path]
     told = driver.write_report([run.path], tmp_path)

@@ -10,7 +10,7 @@ import ltjax
 ROOT = pathlib.Path(ltjax.__file__).parent
 FLOORS = (
     {"types", "results", "paths"},
-    {"keys", "trees", "intervals"},
+    {"keys", "trees", "intervals", "readers"},
     {"analysis", "checkpoints", "config", "convergence", "data", "masks", "models", "optimizers"}
     | {"progress", "published", "scores", "units"},
     {"pruning", "report", "rundir", "tickets", "train"},

@@ -573,7 +573,7 @@ INFERENCE = called(", inference=True", "not inference")
         (Plain(("axis",)), {}, r"Mine draws no weights for images \(6, 6, 2\): NameError"),
         (Plain, {}, r"takes a module, not its class; give Mine\(...\)"),
         (NnxNet(nnx.Rngs(0)), {}, r"NnxNet is a Flax NNX module .* help\(ltjax.models.Network\)"),
-        (len, {}, r"takes a Flax Linen module; got builtin_function"),
+        (len, {}, r"builtin_function_or_method is no module and"),
     ],
 )
 def test_own_modules_that_are_no_networks_are_refused(module, settings, message):

@@ -322,11 +322,11 @@ def test_iterative_snip_is_judged_at_equal_steps():
 def test_a_claim_on_both_networks_depends_on_the_settings_of_both():
     rows = {row.id: row for row in PAPER.experiments(PAPERS)}
     assert {c.published for c in rows["002-S6"].claims} == {"002-0187", "002-0189", "002-0190"}
-    for field in ("fc_rate", "conv_rate"):
+    for field in ("fc_learning_rate", "conv_learning_rate"):
         acting = effects.acting(PAPER, PAPERS, **{field: 0.5})
         assert "002-S6" in acting
         assert "002-T1" not in acting
-    assert "002-T5" not in effects.acting(PAPER, PAPERS, fc_rate=0.5)
+    assert "002-T5" not in effects.acting(PAPER, PAPERS, fc_learning_rate=0.5)
 
 
 @pytest.mark.parametrize("zero", [True, False])

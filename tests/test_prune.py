@@ -23,7 +23,7 @@ def broken(params, probe):
     return jax.tree.map(jnp.abs, params) | {"head": {**params["head"], "kernel": rated}}
 
 
-def prune(score, *, weight=None, **settings):
+def prune(score, *, weight=None):
     """Masks of two members, the second of which has one weight of its own."""
     members = toys.members(2)
     if weight is not None:
@@ -31,7 +31,7 @@ def prune(score, *, weight=None, **settings):
         kernel = params["head"]["kernel"].at[1, 0, 0].set(weight)
         params["head"] = {**params["head"], "kernel": kernel}
         members = members._replace(start=members.start._replace(params=params))
-    return pruner(score, HOW, 8, PLAN.groups)(members, DATA, KEYS, PLAN.counts[1], **settings)
+    return pruner(score, HOW, 8, PLAN.groups)(members, DATA, KEYS, PLAN.counts[1])
 
 
 def kept(mask):
@@ -46,10 +46,7 @@ def test_scores_that_are_not_finite_are_refused_by_score_layer_and_replicate(mon
     assert "\n" not in str(caught.value)
 
 
-def test_a_failed_training_does_not_stop_the_others(monkeypatch):
-    monkeypatch.setitem(pruning.SCORES, "broken", broken)
-    alone = kept(prune("broken", weight=11.0, failed=[False, True]))
-    assert alone == [PLAN.kept(1)] * 2
+def test_weights_that_are_not_finite_are_a_failed_training_and_stop_no_other():
     assert kept(prune("magnitude", weight=np.nan)) == [PLAN.kept(1)] * 2
 
 

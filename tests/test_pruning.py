@@ -331,6 +331,7 @@ def test_synflow_ranks_deep_networks_as_float64_would(depth, skip, gain):
         np.log(np.float64(found[n]["kernel"])) - np.log(e)
         for n, e in zip(names, exact, strict=True)
     ]
+    assert np.isfinite(factors).all()
     np.testing.assert_allclose(factors, factors[0][0, 0], atol=1e-4)
     if depth == 4:
         np.testing.assert_allclose(factors, 0, atol=1e-4)  # Not scaled without need.

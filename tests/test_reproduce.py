@@ -14,6 +14,7 @@ from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
 from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import driver, effects, figures, lines, page, searches
+from experiments.reproduce import works as works_
 from experiments.reproduce.papers import PAPERS
 from experiments.reproduce.rows import (
     AGREES,
@@ -521,6 +522,17 @@ def test_several_runs_make_one_report(whole, tmp_path):
     assert 'id="004-F7-1"' in html
 
 
+def on_disk(made, end, height):
+    """A record that is believed when it is read: its mean of ten tests is level from `end` on."""
+    steps = list(range(0, 12_001, 100))  # Rising, then a jump.
+    curve = [height - (0.1 + 5e-6 * (end - s)) * (s < end - 900) for s in steps]
+    return dataclasses.replace(
+        made, steps=steps, test_accuracy=curve, train_loss=[None, *[0.5] * 120],
+        test_loss=[0.5] * 121, best_step=12_000, accuracy=curve[-1], final_accuracy=curve[-1],
+        layers={"dense_0/kernel": (100, 100)},
+    )  # fmt: skip
+
+
 def fake_run(tmp_path, levels, **changes):
     """A run of records made by hand: (density, steps by trial, accuracy) of iterative levels."""
     settings = dataclasses.replace(
@@ -530,16 +542,8 @@ def fake_run(tmp_path, levels, **changes):
     search = Trainings(settings).iterative
     with run.create():
         for number, (density, ends, height) in enumerate(levels):
-            steps = list(range(0, 12_001, 100))
             made = [
-                dataclasses.replace(
-                    record(replicate=i, density=density, level=number),
-                    steps=steps,
-                    # Rising, then a jump: the mean of ten tests is level from `end` on.
-                    test_accuracy=[
-                        height - (0.1 + 5e-6 * (end - s)) * (s < end - 900) for s in steps
-                    ],
-                )
+                on_disk(record(replicate=i, density=density, level=number), end, height)
                 for i, end in enumerate(ends)
             ]
             run.finish_piece(search.level(number), made)
@@ -660,15 +664,19 @@ def test_only_what_is_drawn_counts_as_shown():
 @pytest.mark.parametrize(
     ("rows", "given", "idle"),
     [
-        (["004-F1"], {"trials": 40, "xor_trials": 20}, ["trials"]),
+        (["004-F1"], {"replicates": 40, "xor_replicates": 20}, ["replicates"]),
         (["004-F1"], {"tolerance": 0.01, "zero_loss": 0.1}, []),
         (["004-F1"], {"learning_rate": 0.1, "densities": "0.5", "window": 10}, None),
-        (["004-F1", "004-F3"], {"trials": 40, "xor_trials": 20}, []),
+        (["004-F1", "004-F3"], {"replicates": 40, "xor_replicates": 20}, []),
         (["004-F3"], {"levels": 3, "densities": "0.5"}, ["levels"]),
         (["004-F3"], {"change": 0.01, "validation": "5000", "stop_converged": True}, []),
         (["004-F9"], {"change": 0.01, "stop_converged": True}, None),
         (["004-F5"], {"shuffle": "all", "repeats": 2}, ["shuffle"]),
-        (["004-F3"], {"trials": 5, "out": "elsewhere"}, []),  # As it is anyway; no result's matter.
+        (
+            ["004-F3"],
+            {"replicates": 5, "out": "elsewhere"},
+            [],
+        ),  # As it is anyway; no result's matter.
         (["004-F1"], {"seed": 3}, []),
     ],
 )
@@ -753,6 +761,11 @@ def command(*words):
             "no shuffle 'some'; there are: all, hidden",
         ),
         (["experiments.frankle_carbin", "--rule=rangr"], "range"),
+        (
+            ["experiments.frankle_carbin", "--experiments=004-F1", "--trials=40", "--levels=3"],
+            "--replicates, --levels has no effect on 004-F1; drop it, or take experiments",
+        ),
+        (["experiments.frankle_carbin", "--devices=1000"], "devices=1000, but there are"),
         (["experiments.multiple_tickets", "--experiments=002-T9"], "002-T2"),
         (["experiments.multiple_tickets", "--snip_counts=all"], "there are: layers, total"),
         (["experiments.report"], "give directories of runs"),
@@ -767,3 +780,33 @@ def test_bad_input_is_one_line_and_makes_nothing(words, said, tmp_path):
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
     assert not out.exists()
+
+
+def test_a_dry_run_of_a_paper_lists_what_would_be_trained_and_makes_nothing(tmp_path):
+    out = tmp_path / "out"
+    flags = ("--experiments=004-F1,004-F2", "--preset=quick", "--dry_run", f"--out={out}")
+    done = command("experiments.frankle_carbin", *flags)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "alone here" not in done.stdout
+    for words in ("004-F1", "004-F2", "what they share is trained once", f"would go to {out}/pa"):
+        assert words in done.stdout
+    assert not out.exists()
+
+
+def test_each_line_of_a_list_comes_as_it_is_measured(monkeypatch):
+    rows = driver.choose(PAPER.experiments(TINY), ["004-F1", "004-F2"])
+    lab, measured = PAPER.lab(TINY), []
+
+    def made(works, lab, every=works_.all_pieces):
+        return [
+            dataclasses.replace(p, probe=lambda: measured.append(1) or 1e-3)
+            for p in every(works, lab)
+        ]
+
+    monkeypatch.setattr(works_, "all_pieces", made)
+    lines, counts = [], []
+    for line in driver.listing(rows, lab):
+        lines.append(line)
+        counts.append(len(measured))
+    assert counts[0] == 0 < counts[1] <= counts[2] == counts[3]
+    assert [line.split()[0] for line in lines] == ["trainings", "004-F1", "004-F2", "all"]

@@ -91,7 +91,7 @@ def each_level(
 
     def sides(results: Results) -> Sequence[Side] | Absent:
         points = lines.line(results, series)
-        inside = [p for p in points[1:] if low * 0.99 <= p.density <= high * 1.01]
+        inside = [p for p in points[1:] if low * 0.99 <= p.nominal <= high * 1.01]
         if why := ready(points):
             return why
         if not inside:
@@ -120,7 +120,7 @@ def turning(
         found = lines.first_below(points, worse)
         last = points[-1]
         if found is None:
-            end = last.kept if weights else POINTS * last.density
+            end = last.kept if weights else POINTS * last.nominal
             if end > printed:
                 return Absent(f"not worse down to {end:,.3g}, where this run ends")
             return Quantity(0.0, n=len(last.trials), text=f"not worse down to {end:,.3g}")
@@ -147,7 +147,7 @@ def holds_until(series: Series, by: float) -> Ours:
             last = p
         if last is None:
             return Quantity(POINTS, n=len(points[0].trials))
-        return Quantity(POINTS * last.density, n=len(points[0].trials))
+        return Quantity(POINTS * last.nominal, n=len(points[0].trials))
 
     return ours
 
@@ -161,7 +161,7 @@ def where_fastest(series: Series, *, weights: bool = False) -> Ours:
             return why
         best = lines.fastest(points)
         assert best is not None
-        value = best.kept if weights else POINTS * best.density
+        value = best.kept if weights else POINTS * best.nominal
         return Quantity(value, n=len(best.trials))
 
     return ours

@@ -58,7 +58,7 @@ def _iterative(t: Trainings) -> Experiment:
         points = lines.line(results, iterative)
         if len(points) <= iterative.levels:
             return answers.NOT_RUN
-        return Quantity(100 * points[-1].density, n=len(points[-1].trials))
+        return Quantity(100 * points[-1].nominal, n=len(points[-1].trials))
 
     return Experiment(
         id="004-F7",
@@ -194,8 +194,8 @@ def _continued(t: Trainings) -> Experiment:
         if why := answers.ready(ours) or answers.ready(theirs):
             return why
         both = [p for p in zip(ours[1:], theirs[1:], strict=False) if p[0].shown and p[1].shown]
-        large = [p for p in both if p[0].density >= 0.2]
-        small = [p for p in both if p[0].density < 0.05]
+        large = [p for p in both if p[0].nominal >= 0.2]
+        small = [p for p in both if p[0].nominal < 0.05]
         if not large or not small:
             return answers.NOT_RUN
 

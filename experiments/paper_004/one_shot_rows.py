@@ -63,11 +63,11 @@ def _curves(t: Trainings) -> Experiment:
 
     def fast(here: Point, dense: Point) -> Side:
         found = answers.points_of(lines.faster(here, dense))
-        return Side(f"faster at {100 * here.density:g} %", found, "%", above=25.0)
+        return Side(f"faster at {100 * here.nominal:g} %", found, "%", above=25.0)
 
     def accurate(here: Point, dense: Point) -> Side:
         found = answers.points_of(lines.gained(here, dense))
-        what = f"accuracy minus dense at {100 * here.density:g} %"
+        what = f"accuracy minus dense at {100 * here.nominal:g} %"
         return Side(what, found, "points", -POINTS * DROP, POINTS * DROP)
 
     return Experiment(

@@ -54,7 +54,7 @@ def _sd_means(t: Trainings, sds: str, results: Results) -> dict[float, Means] | 
         points = lines.line(results, series)
         if why := answers.ready(points):
             return why
-        large = [p for p in points if p.density >= 0.25]
+        large = [p for p in points if p.nominal >= 0.25]
         steps, accuracy = (lines.averaged(large, v) for v in (step_of, accuracy_of))
         found[sd] = Means(steps, accuracy, points[0].grid)
     return found

@@ -48,7 +48,7 @@ def _level(here: Point, dense: Point) -> list[str]:
     count = f"{len(here.converged)} of {len(here.trials)}"
     if here.near_chance:
         count += f" ({here.near_chance} near chance)"
-    line = [f"{100 * here.density:.3g}", f"{here.kept:,}", count]
+    line = [f"{100 * here.nominal:.3g}", f"{here.kept:,}", count]
     if not here.converged:
         return [*line, "-", "-", "-", "-"]
     steps = [lines.step_of(t) for t in here.converged]

@@ -97,7 +97,7 @@ def against_density(lines: Sequence[Drawn], *, log: bool, by: str = "percent") -
 
 
 def _x(point: Point, by: str) -> float:
-    return point.kept if by == "weights" else 100 * point.density
+    return point.kept if by == "weights" else 100 * point.nominal
 
 
 def _draw(

@@ -28,12 +28,12 @@ class Point:
     """The trials of one level.
 
     Attributes:
-      density: nominal, in [0, 1].
+      nominal: density asked, in [0, 1].
       kept: kept prunable weights.
       trials: all trainings; those that failed count as not converged.
     """
 
-    density: float
+    nominal: float
     kept: int
     trials: tuple[Trial, ...]
 
@@ -154,8 +154,8 @@ def _converged(record: Record, how: convergence.Settings, classes: int) -> Conve
 
 def at(points: Line, density: float) -> Point | None:
     """The point nearest to a density, at most 6 % of it away; None where there is none."""
-    near = min(points, key=lambda p: abs(p.density - density), default=None)
-    if near is None or abs(near.density - density) > 0.06 * density:
+    near = min(points, key=lambda p: abs(p.nominal - density), default=None)
+    if near is None or abs(near.nominal - density) > 0.06 * density:
         return None
     return near
 
@@ -184,9 +184,9 @@ def first_below(
     """
     found = None
     for p in reversed(points[1:]):
-        if p.density >= start or (p.shown and not worse(p, points[0])):
+        if p.nominal >= start or (p.shown and not worse(p, points[0])):
             break
-        found = p.density
+        found = p.nominal
     return found
 
 
@@ -207,7 +207,7 @@ def less_accurate(by: float) -> Callable[[Point, Point], bool]:
 
 def interpolated(points: Line, density: float, value: Callable[[Trial], float]) -> dict[int, float]:
     """A value by trial at a density between two levels, linear in log density; none outside."""
-    shown = sorted((p.density, p.by_trial(value)) for p in points if p.shown)
+    shown = sorted((p.nominal, p.by_trial(value)) for p in points if p.shown)
     for (low, a), (high, b) in itertools.pairwise(shown):
         if low <= density <= high:
             weight = math.log(density / low) / math.log(high / low)
@@ -237,7 +237,7 @@ def smallest_winning(points: Line) -> dict[int, float | None]:
     dense_steps, dense_accuracy = points[0].steps, points[0].accuracy
     for trial in dense_steps:
         wins = [
-            p.density
+            p.nominal
             for p in points[1:]
             if trial in p.steps
             and p.steps[trial] <= dense_steps[trial]

@@ -1,7 +1,7 @@
 r"""Downloads a TFDS data set and prepares it so that it can be read without TensorFlow.
 
     pip install 'ltjax[prepare]'
-    python -m ltjax.data.prepare --dataset=mnist --data_dir=$HOME/tensorflow_datasets
+    python -m ltjax.data.prepare --data=mnist --data_dir=$HOME/tensorflow_datasets
 
 Needs the network and TensorFlow, once. Prints the directory; ltjax then reads it with the same
 `data_dir`.
@@ -54,17 +54,23 @@ def prepare(name: str, data_dir: str | None) -> pathlib.Path:
     return pathlib.Path(builder.data_path)
 
 
-def main(argv: Sequence[str], name: str, data_dir: str | None) -> None:
+def main(argv: Sequence[str], name: str, data_dir: str | None, *, dry_run: bool = False) -> None:
     """Prepares, and prints where."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     try:
-        print(prepare(name, data_dir))
+        if dry_run:
+            prepared.check_registered(name, table.DATASETS)
+            print(f"would prepare {name} in {prepared.data_directory(data_dir)}")
+        else:
+            print(prepare(name, data_dir))
     except ValueError as error:
         sys.exit(str(error))
 
 
 if __name__ == "__main__":  # Flags are declared here, so that other binaries can have the names.
-    dataset = flags.DEFINE_string("dataset", None, "A TFDS name, such as mnist.", required=True)
+    name = flags.DEFINE_string("data", None, "A TFDS name, such as mnist.", required=True)
+    _ = flags.DEFINE_alias("dataset", "data")
     directory = flags.DEFINE_string("data_dir", None, "Where to; by default ~/tensorflow_datasets.")
-    app.run(lambda argv: main(argv, dataset.value, directory.value))
+    dry_run = flags.DEFINE_bool("dry_run", False, "Print what would be prepared where, and stop.")
+    app.run(lambda argv: main(argv, name.value, directory.value, dry_run=dry_run.value))

@@ -145,14 +145,11 @@ def _stranger(module: Any) -> str:
     kind = module if isinstance(module, type) else type(module)
     if issubclass(kind, nn.Module):
         return f"from_flax takes a module, not its class; give {kind.__name__}(...)"
-    if any(base.__module__.startswith("flax.nnx") for base in kind.__mro__):
-        return (
-            f"{kind.__name__} is a Flax NNX module and from_flax takes Linen ones; make an "
-            "ltjax.models.Network of it by two functions, as help(ltjax.models.Network) shows"
-        )
+    nnx = any(base.__module__.startswith("flax.nnx") for base in kind.__mro__)
+    what = f"{kind.__name__} is a Flax NNX module" if nnx else f"{kind.__name__} is no module"
     return (
-        f"from_flax takes a Flax Linen module; got {kind.__name__}; any other network is an "
-        "ltjax.models.Network of two functions, as help(ltjax.models.Network) shows"
+        f"{what} and from_flax takes Linen ones; make an ltjax.models.Network of it by two "
+        "functions, as help(ltjax.models.Network) shows"
     )
 
 
@@ -262,7 +259,7 @@ class _Traced(NamedTuple):
 
 def _trace(own: _Own, variables: Variables, images: Any, *, train: bool, **more: Any) -> _Traced:
     drawn: tuple[str, ...] = ()
-    # What a module sows as intermediates is for those who look; parameters are those of `init`.
+    # Intermediates are for those who look; parameters are those of `init`.
     mutable = core.DenyList(("intermediates", "params")) if train else ()
 
     def call(variables: Variables, images: Images, key: Key) -> Any:
