@@ -547,7 +547,7 @@ INFERENCE = called(", inference=True", "not inference")
         (Plain(("pair",)), {}, r"returns a tuple; a network returns its logits alone"),
         (Plain(("norm",)), {}, r"running statistics but no argument `train`"),
         (Trains(("still", "norm")), {}, r"never moves its statistics still/mean, still/var"),
-        (Trains(("stuck",)), {}, r"never moves its .* the momentum of stuck is 1; it is the share"),
+        (Trains(("stuck",)), {}, r"never moves its .*: stuck keeps a share of 1 of the old ones"),
         (INFERENCE(("norm",)), {}, r"running statistics but no argument `train`"),
         (Trains(("turned",)), {}, r"train=False; it must draw and change nothing.*ModifyScope"),
         (Plain(("cache",)), {}, r"variables cache; a network may have params and batch_stats"),

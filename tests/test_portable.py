@@ -216,7 +216,7 @@ def _inside(name):
         (_about("meta", {"level": "2"}), "level of a ticket is a whole number"),
         (_about("meta", {"level": 2**31}), r"whole number in \[0, 2147483647\]; got 2147483648"),
         (_about("meta", {"nominal": True}), r"nominal of a ticket lies in \[0, 1\]; got True"),
-        (_inside("Dense_0"), "'Dense_0/kernel' lies inside of another leaf"),
+        (_inside("Dense_0"), "'Dense_0/bias' lies inside of another leaf"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(file, change, message):

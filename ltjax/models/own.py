@@ -295,8 +295,8 @@ def _check_calls(
     _ = _check_logits(trained.output, name, classes)
     if still:
         raise ValueError(
-            f"{name} never moves its statistics in training: the momentum of "
-            f"{', '.join(sorted(still - {''}))} is 1; it is the share of the old ones, 0.99 by default"
+            f"{name} never moves its statistics in training: {', '.join(sorted(still - {''}))} "
+            "keeps a share of 1 of the old ones; give it a momentum below 1"
         )
     _check_statistics(trained, variables, name)
     if idle:
@@ -322,11 +322,10 @@ def _switches(own: _Own) -> Iterator[tuple[str, bool, _Own, dict[str, bool]]]:
         if p.name not in FLAGS and isinstance(p.default, bool):
             yield p.name, not p.default, own, {p.name: not p.default}
     for field in dataclasses.fields(own.module):
-        set_: Any = {field.name: not getattr(own.module, field.name, None)}
-        if isinstance(getattr(own.module, field.name, None), bool) and not (
-            field.name in own.attributes
-        ):
-            yield field.name, set_[field.name], own._replace(module=own.module.clone(**set_)), {}
+        value = getattr(own.module, field.name, None)
+        if field.init and isinstance(value, bool) and field.name not in own.attributes:
+            set_: Any = {field.name: not value}
+            yield field.name, not value, own._replace(module=own.module.clone(**set_)), {}
 
 
 def _check_logits(output: Any, name: str, classes: int | None) -> int:
