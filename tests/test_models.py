@@ -5,6 +5,7 @@ import functools
 import inspect
 import math
 import runpy
+import sys
 import textwrap
 
 import flax
@@ -620,6 +621,7 @@ def test_a_row_added_from_outside_is_a_model_like_the_others(monkeypatch):
     assert (network.name, network.classes) == ("mine", 3)
     with pytest.raises(ValueError, match=r"did you mean mine"):
         tiny("mines")
+    monkeypatch.delitem(sys.modules, "experiments.settings", raising=False)  # Of other tests.
     settings = runpy.run_module("experiments.settings")
     fields = {f.name: f for f in dataclasses.fields(settings["FindTicket"])}
     assert "mine" in fields["model"].metadata["help"]

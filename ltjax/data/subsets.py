@@ -77,7 +77,7 @@ def check_classes(ds: Dataset, classes: Sequence[int]) -> tuple[int, ...]:
     """
     has = f"{ds.name!r} has {_ranges(ds.label_map)}"
     try:
-        classes = [operator.index(c) for c in classes]  # pyright: ignore[reportArgumentType]
+        classes = [operator.index(c) for c in classes]
     except TypeError as error:
         raise ValueError(f"classes are whole numbers, as [0, 2, 7]; got {classes!r}") from error
     if not classes:

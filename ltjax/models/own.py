@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import inspect
 import math
-import numbers
 import re
 from typing import Any, NamedTuple
 import warnings
@@ -15,6 +14,7 @@ from flax import linen as nn
 import jax
 from jax.interpreters import partial_eval
 import jax.numpy as jnp
+import numpy as np
 
 from ltjax import keys, trees
 from ltjax.models.network import Network, image_shape
@@ -393,7 +393,7 @@ def _watch(idle: set[str], still: set[str]) -> Callable[..., Any]:
 
 def _acts(module: nn.Module, rate: Any) -> bool:
     """Whether it is a layer of Flax itself with a rate at which it has something to draw."""
-    return _of_flax(module) and isinstance(rate, numbers.Real) and 0 < rate < 1
+    return _of_flax(module) and isinstance(rate, float | np.floating) and 0 < rate < 1
 
 
 def _of_flax(module: nn.Module) -> bool:
