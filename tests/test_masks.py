@@ -1,6 +1,7 @@
 """A mask keeps what it says, whatever the optimizer does, and each permutation what it keeps."""
 
 import collections
+import functools
 import itertools
 
 from flax import core, nnx
@@ -61,11 +62,29 @@ def loss(params, t):
 gradients = jax.jit(jax.grad(loss))
 
 
-def trained(optimizer, params, gradients, steps=6):
-    update, state = jax.jit(optimizer.update), optimizer.init(params)
+@functools.cache
+def networks():
+    """Masked parameters and the mask, and the loss of all weights and of the kept ones alone."""
+    params = small_params()
+    mask = random_mask(params)
+    kept = lambda vectors, t: loss(whole(vectors, mask), t)  # noqa: E731
+    return masks.apply(params, mask), mask, *(jax.jit(jax.value_and_grad(f)) for f in (loss, kept))
+
+
+def trained(optimizer, params, loss_and_gradient, asked, steps=6):
+    told = lambda params, t: loss_and_gradient(params, t)[0]  # noqa: E731
+
+    @jax.jit
+    def step(params, state, t):
+        value, grad = loss_and_gradient(params, t)
+        of_loss = {"value": value, "grad": grad, "value_fn": lambda params: told(params, t)}
+        of_loss = {name: of_loss[name] for name in asked}
+        updates, state = optimizer.update(grad, state, params, **of_loss)
+        return optax.apply_updates(params, updates), state
+
+    state = optimizer.init(params)
     for t in range(steps):
-        updates, state = update(gradients(params, jnp.float32(t)), state, params)
-        params = optax.apply_updates(params, updates)
+        params, state = step(params, state, jnp.float32(t))
     return params
 
 
@@ -99,6 +118,12 @@ OPTIMIZERS = {
     "lars": optax.lars(0.1, weight_decay=0.1),
     "clip in multi steps": optax.MultiSteps(optax.chain(CLIP, optax.adam(0.01)), 2),
     "normalized": optax.chain(optax.normalize_by_update_norm(), optax.sgd(0.1)),
+    "polyak": optax.polyak_sgd(0.1),
+    "plateau": optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(patience=1)),
+    "line search": optax.lbfgs(),
+    "sam": optax.contrib.sam(optax.adam(0.01), optax.sgd(0.05), sync_period=2),
+    "schedule free": optax.contrib.schedule_free_adamw(0.01, warmup_steps=2),
+    "prodigy": optax.contrib.prodigy(1.0),
     "adafactor without means": optax.adafactor(
         0.01, multiply_by_parameter_scale=False, clipping_threshold=None
     ),
@@ -113,20 +138,20 @@ EXCEPTIONS = {  # What takes a mean over a leaf, or its shape, counts the pruned
         clipping_threshold=None,
     ),
     "muon": optax.contrib.muon(0.01),
+    "clip by unit": optax.chain(optax.adaptive_grad_clip(0.01), optax.sgd(0.1)),
+    "centralized": optax.chain(optax.centralize(), optax.sgd(0.1)),
+    "noise": optax.noisy_sgd(0.1, key=jax.random.key(0)),
 }
 
 
 def both_ways(optimizer):
     """The masked network, and only its kept weights, after training from the same weights."""
-    params = small_params()
-    mask = random_mask(params)
-    params = masks.apply(params, mask)
-    masked = trained(masks.sparse(optimizer, mask), params, gradients)
+    params, mask, of_all, of_kept = networks()
+    asked = optimizers.asked(optimizer, params)
+    masked = trained(masks.sparse(optimizer, mask), params, of_all, asked)
     for p, m in zip(jax.tree.leaves(masked), jax.tree.leaves(mask), strict=True):
         np.testing.assert_array_equal(p[~m], 0)
-    alone = trained(
-        optimizer, live(params, mask), lambda v, t: live(gradients(whole(v, mask), t), mask)
-    )
+    alone = trained(optax.with_extra_args_support(optimizer), live(params, mask), of_kept, asked)
     assert trees_differ(alone, live(params, mask))
     return live(masked, mask), alone
 
