@@ -129,6 +129,7 @@ AGES = (
     *("ScaleByLionState", "FactoredState", "EmaState", "MuonState"),
     *("ApplyEvery", "LookaheadState", "ApplyIfFiniteState", "MultiStepsState", "SAMState"),
     *("ReduceLROnPlateauState", "ScaleByLBFGSState", "ZoomLinesearchInfo"),
+    "BacktrackingLinesearchInfo",
 )
 """The states whose counts are the age of what they gathered (to correct its bias, or to know when
 it is full): they go with it, and are 0 in a fresh state."""

@@ -207,7 +207,7 @@ def test_an_optimizer_that_makes_no_step_is_refused_with_what_it_says(optimizer,
 
 
 def test_the_loss_of_the_batch_is_told_to_an_optimizer_that_asks_for_it(member, on_device):
-    plateau = optax.contrib.reduce_on_plateau(factor=0.5, rtol=0.9, accumulation_size=2)
+    plateau = optax.contrib.reduce_on_plateau(factor=0.5, rtol=0.9, patience=1)
     for optimizer in (optax.polyak_sgd(0.1), optax.chain(optax.sgd(0.1), plateau), optax.lbfgs()):
         state, reports = toys.run(member, on_device, toys.recipe(optimizer=optimizer, steps=10))
         assert reports[-1].train_loss < reports[1].train_loss
