@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import signal
 import sys
 from typing import Any, Generic, NoReturn, TypeVar, cast, get_type_hints
@@ -20,13 +21,14 @@ from typing import Any, Generic, NoReturn, TypeVar, cast, get_type_hints
 from absl import app, flags, logging
 
 from ltjax import trees
-from ltjax.readers import duration, floats, inside, numbers, pairs, path, steps, whole
+from ltjax.readers import duration, floats, inside, numbers, pairs, path, span, steps, whole
 
 __all__ = [
     "Flags",
     "Interrupted",
     "Settings",
     "as_dict",
+    "as_typed",
     "define_flags",
     "describe",
     "duration",
@@ -40,6 +42,7 @@ __all__ = [
     "run",
     "run_id",
     "setting",
+    "span",
     "steps",
     "whole",
 ]
@@ -71,6 +74,7 @@ def setting(
     choices: Iterable[str] = (),
     check: Callable[[str], Any] | None = None,
     alias: str = "",
+    acts: tuple[Callable[[Any], Any], str] | None = None,
 ) -> Any:
     """A dataclass field that becomes a flag.
 
@@ -86,11 +90,13 @@ def setting(
         that a table may still grow. An empty text is one where it is the default.
       check: raises a ValueError for what a text, or a part of a tuple, must not be.
       alias: another name of the flag, which an earlier version gave it.
+      acts: with which settings the field has an effect, and when it has none, as `beside x`; a
+        flag without one is refused.
     """
     if isinstance(default, int | float) and not isinstance(default, bool):
         within = within or _WITHIN[type(default)]
     metadata = {"help": help, "unit": unit, "identity": identity, "within": within}
-    metadata |= {"choices": choices, "check": check, "alias": alias}
+    metadata |= {"choices": choices, "check": check, "alias": alias, "acts": acts}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -124,6 +130,8 @@ def _check(field: dataclasses.Field, kind: Any, value: Any) -> None:
         raise ValueError(f"{name} is {_NOUN[kind]}; got {value!r}")
     if rule["within"] and not inside(cast(float, value), rule["within"]):
         raise ValueError(f"{name} lies in {rule['within']}; got {value}")
+    if isinstance(value, tuple) and rule["choices"] and len({*value}) < len(value):
+        raise ValueError(f"{name} names something twice; got {','.join(value)}; give each once")
     for part in (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ():
         choices = tuple(rule["choices"])
         if choices and part not in choices and (part or field.default):
@@ -160,7 +168,7 @@ class Flags(Generic[T]):
         flag_values: flags.FlagValues,
         presets: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        self._cls, self._kinds = cls, _kinds(cls)
+        self._cls, self._kinds, self._values = cls, _kinds(cls), flag_values
         self._holders: dict[str, list[flags.FlagHolder]] = {}
         for field in dataclasses.fields(cast(Any, cls)):
             default = list(field.default) if isinstance(field.default, tuple) else field.default
@@ -183,13 +191,21 @@ class Flags(Generic[T]):
         """The settings.
 
         Raises:
-          ValueError: where there is no such preset, or a value breaks the rule of its field.
+          ValueError: where there is no such preset, a flag stands there twice, or a value breaks
+            the rule of its field.
         """
         values = {}
         for name, (holder, *_) in self._holders.items():
+            if (times := self._values[name].present) > 1:  # Its other name counts too.
+                raise ValueError(f"{name} is given {times} times; give it once")
             use_row = name in self._row and name not in self.given
             values[name] = self._row[name] if use_row else _typed(self._kinds[name], holder.value)
-        return self._cls(**values)
+        made = self._cls(**values)
+        for field in dataclasses.fields(cast(Any, made)):
+            acts, differs = field.metadata["acts"], values[field.name] != field.default
+            if acts is not None and field.name in self.given and differs and not acts[0](made):
+                raise ValueError(f"{field.name} has no effect {acts[1]}; drop it")
+        return made
 
     @property
     def given(self) -> frozenset[str]:
@@ -352,12 +368,21 @@ def run(
             if os.environ.get("LTJAX_DEBUG") == "1":
                 raise
             more = f"; make room, and {again}" if is_full(error) and again not in str(error) else ""
-            _fail((str(error) or type(error).__name__) + more)
+            _fail(as_typed(str(error) or type(error).__name__) + more)
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             cast(Any, stream).reconfigure(errors="backslashreplace")  # A locale may lack letters.
     app.run(guarded, flags_parser=_parse)
+
+
+def as_typed(message: str, flag_values: flags.FlagValues = flags.FLAGS) -> str:
+    """A message with the names that the command line has for the flags it speaks of."""
+    for name in flag_values:
+        of = re.fullmatch(r"Alias for --(\w+)\.", flag_values[name].help or "")
+        if of and flag_values[name].present:
+            message = re.sub(rf"\b{of[1]}\b", name, message)
+    return message
 
 
 def _terminate(number: int, frame: Any) -> NoReturn:
@@ -384,7 +409,7 @@ def is_full(error: BaseException | None) -> bool:
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # absl raises both.
         _fail(f"{error} (--help lists the flags)")
 
 
