@@ -25,7 +25,6 @@ from ltjax.readers import duration, floats, inside, numbers, pairs, path, span, 
 
 __all__ = [
     "Flags",
-    "Interrupted",
     "Settings",
     "as_dict",
     "as_typed",
@@ -327,15 +326,12 @@ def run_id(settings: Any, *, prefix: str, version: int = 1, exclude: Sequence[st
     return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-class Interrupted(KeyboardInterrupt):
-    """SIGTERM, as an exception that unwinds as Ctrl-C does."""
-
-
 def run(
     main: Callable[[], int | None] | Callable[[Sequence[str]], int | None],
     *,
     arguments: str = "",
     again: str = "the same command goes on where it stopped",
+    ending: Callable[[], None] = lambda: None,
 ) -> None:
     """Runs a binary: parses the flags, calls `main`, exits with what it returns.
 
@@ -343,10 +339,21 @@ def run(
     its flags, and `main` takes them.
 
     A bad flag, a ValueError and an OSError become one line on standard error and exit code 2;
-    LTJAX_DEBUG=1 in the environment shows the traceback too. Ctrl-C and SIGTERM become one line
-    that ends with `again`, and the exit codes of a shell, 130 and 143. Any other exception is a
-    fault of the program and keeps its traceback.
+    LTJAX_DEBUG=1 in the environment shows the traceback too. Ctrl-C and SIGTERM end the process at
+    once, after `ending`, with one line that ends with `again` and the exit codes of a shell, 130
+    and 143: what is on the disk is whole at every moment, and an exception is lost where it comes
+    up in a callback (of the garbage collector, in the middle of a compilation). Any other exception
+    is a fault of the program and keeps its traceback.
     """
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        del frame
+        try:
+            ending()
+            start = "\n" if os.isatty(2) else ""  # Below a bar.
+            _ = os.write(2, f"{start}interrupted; {again}\n".encode())
+        finally:
+            os._exit(128 + number)
 
     def guarded(argv: Sequence[str]) -> int | None:
         given = list(argv[1:])
@@ -356,14 +363,10 @@ def run(
             _fail(f"unexpected argument {argv[1]!r}; settings are flags, as --name=value")
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.FATAL)  # Orbax logs 50 lines a checkpoint.
-        _ = signal.signal(signal.SIGTERM, _terminate)
-        _ = signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            _ = signal.signal(number, stop)
         try:
             return cast(Callable[..., int | None], main)(*([given] if arguments else []))
-        except KeyboardInterrupt as error:
-            print(f"interrupted; {again}", file=sys.stderr, flush=True)
-            # What is on the disk is whole at every moment, and tearing a compiler down is not safe.
-            os._exit(143 if isinstance(error, Interrupted) else 130)
         except (ValueError, OSError) as error:
             if os.environ.get("LTJAX_DEBUG") == "1":
                 raise
@@ -383,11 +386,6 @@ def as_typed(message: str, flag_values: flags.FlagValues = flags.FLAGS) -> str:
         if of and flag_values[name].present:
             message = re.sub(rf"\b{of[1]}\b", name, message)
     return message
-
-
-def _terminate(number: int, frame: Any) -> NoReturn:
-    del number, frame
-    raise Interrupted
 
 
 def is_full(error: BaseException | None) -> bool:
