@@ -7,6 +7,7 @@ run writes stands in this module.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
@@ -204,7 +205,8 @@ class RunDir:
             if self._provenance not in known:
                 results.write_whole(self.provenance_file, _json([*known, self._provenance]))
         except BaseException as error:
-            lock.close()
+            with contextlib.suppress(OSError):  # What a full disk did not take is written again.
+                lock.close()
             self._explain(error)
             raise
         self._lock = lock

@@ -202,6 +202,7 @@ from ltjax import config
 class Settings(config.Settings):
     fault: str = config.setting("none", "What goes wrong.")
     levels: int = config.setting(8, "Rounds of pruning.", unit="rounds")
+    calm: bool = config.setting(False, "Nothing.")
 
 _SETTINGS = config.define_flags(Settings, presets={"few": {"levels": 2}})
 
@@ -273,7 +274,7 @@ def test_help_lists_the_settings_under_the_binary(binary):
         (["--levels=-1"], "error: levels lies in [0, 2147483647]; got -1\n"),
         (["--preset=fewer"], "error: no preset 'fewer'; did you mean few? there are: few\n"),
         (["--level=2"], "Did you mean: levels ? (--help lists the flags)\n"),
-        (["--nohelpfull=1"], "does not take an argument (--help lists the flags)\n"),
+        (["--nocalm=1"], "does not take an argument (--help lists the flags)\n"),
         (["stray"], "error: unexpected argument 'stray'; settings are flags, as --name=value\n"),
     ],
 )
