@@ -190,13 +190,14 @@ class Flags(Generic[T]):
         """The settings.
 
         Raises:
-          ValueError: where there is no such preset, a flag stands there twice, or a value breaks
-            the rule of its field.
+          ValueError: where there is no such preset, both names of a flag are given, or a value
+            breaks the rule of its field.
         """
         values = {}
-        for name, (holder, *_) in self._holders.items():
-            if (times := self._values[name].present) > 1:  # Its other name counts too.
-                raise ValueError(f"{name} is given {times} times; give it once")
+        for name, (holder, *others) in self._holders.items():
+            for alias in (other.name for other in others):
+                if 0 < self._values[alias].present < self._values[name].present:
+                    raise ValueError(f"{name} and {alias} are one flag; give one of them")
             use_row = name in self._row and name not in self.given
             values[name] = self._row[name] if use_row else _typed(self._kinds[name], holder.value)
         made = self._cls(**values)
@@ -383,7 +384,7 @@ def as_typed(message: str, flag_values: flags.FlagValues = flags.FLAGS) -> str:
     """A message with the names that the command line has for the flags it speaks of."""
     for name in flag_values:
         of = re.fullmatch(r"Alias for --(\w+)\.", flag_values[name].help or "")
-        if of and flag_values[name].present:
+        if of and flag_values[of[1]].present == flag_values[name].present > 0:
             message = re.sub(rf"\b{of[1]}\b", name, message)
     return message
 
