@@ -10,7 +10,8 @@ from experiments.paper_002.rows import PAPER
 from experiments.paper_002.settings import MultipleTickets
 from experiments.paper_002.trainings import Trainings
 from experiments.reproduce import driver, effects, figures, page, works
-from experiments.reproduce.rows import AGREES, DIFFERS, NOT_COMPARABLE, Absent, judge
+from experiments.reproduce.rows import AGREES, DIFFERS, NOT_COMPARABLE, judge
+from experiments.reproduce.rules import Absent
 from ltjax import models, published
 from tests import fakes
 

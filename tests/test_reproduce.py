@@ -1,5 +1,6 @@
 """Reproductions: rows and rules, what is shared, the report against fixed records, bad input."""
 
+import collections
 import dataclasses
 import json
 import subprocess
@@ -14,6 +15,7 @@ from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
 from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import driver, effects, figures, lines, page, searches
+from experiments.reproduce import rows as rows_
 from experiments.reproduce import works as works_
 from experiments.reproduce.papers import PAPERS
 from experiments.reproduce.rows import (
@@ -21,9 +23,13 @@ from experiments.reproduce.rows import (
     DIFFERS,
     MOST_BY_CHANCE,
     NOT_COMPARABLE,
+    Claim,
+    chance,
+    judge,
+)
+from experiments.reproduce.rules import (
     Absent,
     Between,
-    Claim,
     Digits,
     Near,
     Never,
@@ -34,8 +40,6 @@ from experiments.reproduce.rows import (
     Share,
     Side,
     Within,
-    chance,
-    judge,
     ordering,
     span,
 )
@@ -276,6 +280,37 @@ def test_every_claim_has_a_chance_and_none_above_the_limit_is_compared(paper):
                 found = judge(dataclasses.replace(claim, ours=lambda r, a=theirs: a), entry, None)
                 loose = by_chance > MOST_BY_CHANCE
                 assert found.verdict == (NOT_COMPARABLE if loose else AGREES), claim.published
+
+
+@pytest.mark.parametrize("paper", PAPERS.values(), ids=list(PAPERS))
+def test_the_chance_is_that_of_every_other_answer_in_our_place(paper, monkeypatch):
+    """By brute force over the file, through the verdict itself, whatever its limit."""
+    monkeypatch.setattr(rows_, "MOST_BY_CHANCE", 1.0)
+    of_table = collections.defaultdict(list)
+    for e in published._file()["entries"]:
+        of_table[e["paper"], e["table_or_figure"], e["metric"]].append((e["id"], e["value"]))
+    for claim in (c for row in paper.experiments(paper.settings()) for c in row.claims):
+        entry = published.entry(claim.published)
+        others = [
+            value
+            for name, value in of_table[entry.paper, entry.table_or_figure, entry.metric]
+            if name not in claim.again | {entry.id}
+        ]
+        pools = [pool for pool, fewest in ((others, 3), (claim.axis, 1)) if len(pool) >= fewest]
+        if isinstance(claim.rule, (Never, Ordered)) or not pools:
+            continue
+        for n in (0, 40, 4000) if isinstance(claim.rule, SameShare) else (0,):
+            shares = [
+                np.mean([agrees(claim, entry, Quantity(answer, n=n)) for answer in pool])
+                for pool in pools
+            ]
+            assert chance(claim, entry, n=n) == pytest.approx(max(shares)), claim.published
+
+
+def agrees(claim, entry, answer):
+    """Whether this answer would, its own chance being cheap to compute."""
+    with_answer = dataclasses.replace(claim, ours=lambda results: answer, axis=claim.axis[:1])
+    return judge(with_answer, entry, None).verdict == AGREES
 
 
 # --- lines from records made by hand -----------------------------------------------------------

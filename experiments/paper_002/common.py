@@ -7,7 +7,8 @@ import statistics
 from experiments.paper_002 import rounds as r
 from experiments.paper_002.trainings import CONV, FC, Trainings
 from experiments.reproduce import figures
-from experiments.reproduce.rows import Near, Table
+from experiments.reproduce.rows import Table
+from experiments.reproduce.rules import Near
 from experiments.reproduce.trained import Results
 from ltjax import models, pruning, published
 from ltjax.published import Published

@@ -12,15 +12,8 @@ from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import lines
 from experiments.reproduce.lines import Line, Point, accuracy_of, step_of
-from experiments.reproduce.rows import (
-    Absent,
-    Claim,
-    Experiment,
-    Near,
-    Ordered,
-    Side,
-    Within,
-)
+from experiments.reproduce.rows import Claim, Experiment
+from experiments.reproduce.rules import Absent, Near, Ordered, Side, Within
 from experiments.reproduce.trained import Results
 from ltjax import intervals
 

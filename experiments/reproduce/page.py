@@ -12,15 +12,13 @@ from experiments.reproduce.rows import (
     DIFFERS,
     MOST_BY_CHANCE,
     NOT_COMPARABLE,
-    Absent,
     Experiment,
     Paper,
-    Quantity,
     Table,
     Verdict,
-    interval_text,
     judge,
 )
+from experiments.reproduce.rules import Absent, Quantity, interval_text
 from experiments.reproduce.trained import Results
 from ltjax import analysis, config, published
 from ltjax.intervals import Interval
