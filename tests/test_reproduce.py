@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.paper_004 import xor
+from experiments.paper_004 import xor, xor_rows
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
 from experiments.paper_004.trainings import Trainings
@@ -311,6 +311,35 @@ def agrees(claim, entry, answer):
     """Whether this answer would, its own chance being cheap to compute."""
     with_answer = dataclasses.replace(claim, ours=lambda results: answer, axis=claim.axis[:1])
     return judge(with_answer, entry, None).verdict == AGREES
+
+
+def test_a_star_of_a_table_over_settings_is_an_agreement_that_chance_would_not_give():
+    t, by_id = Trainings(TINY), {c.published: c for r in PAPER.experiments(TINY) for c in r.claims}
+    claims = {(10, m): by_id[name] for m, name in (("DB", "004-0001"), ("ZL", "004-0002"))}
+    for n, stars in ((1000, 3), (10, 0)):  # Three tolerances; of 10, most of the others agree.
+        answer = Quantity(98.0, n=n)
+        table = xor_rows._sweep(TINY, t, "F1", [("10", 10)], lambda *a, q=answer: q, claims)
+        assert sum(line[3].endswith("*") for line in table.body) == stars
+
+
+def test_without_a_success_there_is_no_share_of_the_successes():
+    none, some = np.zeros(4, bool), np.array([True, True, False, False])
+    assert xor_rows.share(some, none) == Absent("no network succeeded whole")
+    assert xor_rows.share(None).reason == "not trained in this run"
+    assert xor_rows.share(some, some).value == 100
+
+
+def test_the_percentages_of_the_text_are_those_of_the_table():
+    """Readings 4.27 and 4.29: 80 % is a share of all networks, 84.9 % one of 929."""
+    claims = {c.published: c for r in PAPER.experiments(TINY) for c in r.claims}
+    theirs = {n: claims[n].theirs(published.entry(n)) for n in claims if "35" <= n[-2:] <= "39"}
+    found = [theirs[f"004-00{n}"] for n in (35, 36, 38, 39)]
+    assert found == pytest.approx([85.468, 92.893, 17.6, 79.4], abs=1e-3)
+    product, table = np.array([1, 1, 1, 0, 0], bool), {10: np.array([1, 1, 1, 1, 0], bool)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(xor, "zero_loss", lambda r, s, n, limit: table.get(n, product))
+        assert claims["004-0039"].ours(None).value == pytest.approx(60)  # Of all five.
+        assert claims["004-0035"].ours(None).value == pytest.approx(75)  # Of the four.
 
 
 # --- lines from records made by hand -----------------------------------------------------------

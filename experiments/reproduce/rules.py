@@ -201,7 +201,8 @@ class SameShare:
     @property
     def text(self) -> str:
         """The rule in words."""
-        return f"|z| < {Z:.2f} for the difference of two percentages (theirs of {self.trials})"
+        theirs = " and ".join(map(str, np.atleast_1d(self.trials)))
+        return f"|z| < {Z:.2f} for the difference of two percentages (theirs of {theirs})"
 
     def __call__(self, ours: Quantity, value: Any) -> bool:
         """Whether they agree."""

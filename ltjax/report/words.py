@@ -47,7 +47,7 @@ def gain(verdict: Verdict) -> str:
     """The mean gain over the pairs in points, with its interval where there is one."""
     if verdict.gain is None:
         return "-"
-    value, low, high = (100 * x for x in verdict.gain[:3])
+    value, low, high = (round(100 * x, 2) + 0.0 for x in verdict.gain[:3])  # No -0.00.
     return f"{value:+.2f}" if math.isnan(low) else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
