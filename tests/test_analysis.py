@@ -271,6 +271,10 @@ def test_equal_gains_of_few_test_examples_are_no_certainty():
             record(c[-1] / 360, level=i // 2, replicate=i % 2, test_accuracy=[n / 360 for n in c])
             for i, c in enumerate(curves)
         ]
+        one = [dataclasses.replace(r, steps=[0], test_accuracy=[300 / 360]) for r in found]
+        one = [dataclasses.replace(r, accuracy=(300 + more * (r.level > 0)) / 360) for r in one]
+        (verdict,) = analysis.winning(analysis.summarize(one), "theta_0")
+        assert verdict.word == "matches"  # One evaluation: nothing tells how fine they are.
         (verdict,) = analysis.winning(analysis.summarize(found), "theta_0")
         assert (verdict.wins, verdict.word) == (True, word)
         assert verdict.gain is not None

@@ -14,7 +14,7 @@ from experiments.paper_004 import xor, xor_rows
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
 from experiments.paper_004.trainings import Trainings
-from experiments.reproduce import driver, effects, figures, lines, page, searches
+from experiments.reproduce import driver, effects, figures, lines, page, searches, trained
 from experiments.reproduce import rows as rows_
 from experiments.reproduce import works as works_
 from experiments.reproduce.papers import PAPERS
@@ -690,6 +690,26 @@ def test_the_report_of_a_run_has_each_verdict_with_its_chance(tmp_path):
     assert f"004-F7   {agree} agree ({by_chance:.1f} expected by chance), {differ} differ" in text
     html = (tmp_path / "to" / "report.html").read_text()
     assert f"<td>{100 * found['004-0058'].chance:.2g} %</td>" in html
+
+
+def test_what_failed_or_collapsed_stands_in_text_and_page(tmp_path, monkeypatch):
+    _, run = fake_run(tmp_path, [(1.0, (6000, 8000), 0.9), (0.8, (6000, 6000), 0.9)])
+    kept = trained.Results.records
+    assert "trainings failed" not in driver.write_report([run.path], tmp_path / "before")
+
+    def worse(self, piece):
+        empty = {"dense_0/kernel": (0, 100)}
+        return [
+            dataclasses.replace(r, failed_step=7) if r.replicate else r
+            for r in (dataclasses.replace(r, layers=empty) for r in kept(self, piece))
+        ]
+
+    monkeypatch.setattr(trained.Results, "records", worse)
+    text = driver.write_report([run.path], tmp_path / "to")
+    assert "2 trainings failed and are in no mean; 2 levels have a layer that keeps" in text
+    html = (tmp_path / "to" / "report.html").read_text()
+    assert "replicate 1, level 1: loss not finite at step 7" in html
+    assert "level 1: no weight is kept in dense_0/kernel (2 of 2 trainings)" in html
 
 
 # --- figures ------------------------------------------------------------------------------------
