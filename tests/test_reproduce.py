@@ -318,7 +318,7 @@ def test_a_star_of_a_table_over_settings_is_an_agreement_that_chance_would_not_g
     claims = {(10, m): by_id[name] for m, name in (("DB", "004-0001"), ("ZL", "004-0002"))}
     for n, stars in ((1000, 3), (10, 0)):  # Three tolerances; of 10, most of the others agree.
         answer = Quantity(98.0, n=n)
-        table = xor_rows._sweep(TINY, t, "F1", [("10", 10)], lambda *a, q=answer: q, claims)
+        table = xor_rows._sweep(None, TINY, t, "F1", [("10", 10)], lambda *a, q=answer: q, claims)
         assert sum(line[3].endswith("*") for line in table.body) == stars
 
 

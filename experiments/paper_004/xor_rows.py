@@ -161,7 +161,7 @@ def _random(settings: FrankleCarbin, trainings: Trainings) -> Experiment:
             shown=True,
         )
         cells = {(e.setting["hidden_units"], e.metric): claim_of[e.id] for e in entries}
-        return [as_printed, _sweep(settings, trainings, "F1", columns, cell, cells)]
+        return [as_printed, _sweep(results, settings, trainings, "F1", columns, cell, cells)]
 
     return Experiment(
         id="004-F1",
@@ -262,7 +262,15 @@ def _pruned(settings: FrankleCarbin, trainings: Trainings) -> Experiment:
         }
         return [
             _joint_and_conditional(results, rows, success),
-            _sweep(settings, trainings, "F2, iterative magnitude product", columns, cell, cells),
+            _sweep(
+                results,
+                settings,
+                trainings,
+                "F2, iterative magnitude product",
+                columns,
+                cell,
+                cells,
+            ),
         ]
 
     return Experiment(
@@ -369,6 +377,7 @@ def _joint_and_conditional(
 
 
 def _sweep(
+    results: Results,
     settings: FrankleCarbin,
     trainings: Trainings,
     name: str,
@@ -382,8 +391,8 @@ def _sweep(
     printed = {key: e.value for key, e in entry.items()}
 
     def star(key: tuple[int, str], ours: Quantity | Absent) -> str:
-        with_ours = dataclasses.replace(claims[key], ours=lambda results: ours)
-        return " *" if judge(with_ours, entry[key], None).verdict == AGREES else ""
+        with_ours = dataclasses.replace(claims[key], ours=lambda _: ours)
+        return " *" if judge(with_ours, entry[key], results).verdict == AGREES else ""
 
     body = [
         ["published", "", "DB", *[f"{printed[n, 'DB']:.1f}" for _, n in columns]],
