@@ -73,6 +73,15 @@ def sparse(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def __getattr__(name: str) -> Any:
+    if name == "hold":
+        raise AttributeError(
+            "masks.hold was a link behind the optimizer, which then saw the pruned weights; "
+            "wrap the optimizer: masks.sparse(optimizer, mask)"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def _check_masked(params: Tree, mask: Mask) -> None:
     _check_layout(params, mask)
     leaves = zip(trees.names(params), *map(jax.tree.leaves, (params, mask)), strict=True)
