@@ -151,7 +151,9 @@ def test_names_of_different_works_differ():
     [
         (Near(3.0), Quantity(35.5), 38, True),
         (Near(3.0), Quantity(34.9), 38, False),
-        (Near(3.0), Quantity(20, 15, 40), 38, False),  # Our interval never widens a rule.
+        (Near(3.0), Quantity(20, -20, 60), 38, False),  # Our interval never widens a rule.
+        (Between(5.0), Quantity(21, 0, 42), [15, 10], False),
+        (Within(1.6), Quantity(1.0, 0.1, 3.0), 1.8, False),
         (Share(0.05), Quantity(106, 80, 130), 100, False),
         (Share(0.05), Quantity(104), 100, True),
         (Between(5.0), Quantity(17), [10, 15], True),
