@@ -691,6 +691,19 @@ def test_the_report_of_a_run_has_each_verdict_with_its_chance(tmp_path):
     differ = len(judged) - agree
     assert f"004-F7   {agree} agree ({by_chance:.1f} expected by chance), {differ} differ" in text
     html = (tmp_path / "to" / "report.html").read_text()
+    sections = page.chapter(PAPER, driver.read(run.path)[1]).sections
+    every = [v for each in sections for v in each.verdicts if v.verdict != NOT_COMPARABLE]
+    words = [v.verdict for v in every]
+    agree, differ, by_chance = *map(words.count, (AGREES, DIFFERS)), sum(v.chance for v in every)
+    assert f"{agree - by_chance:.1f} agreements beyond chance" in text
+    assert f"<td>all</td><td></td><td>{agree}</td><td>{by_chance:.1f}</td><td>{differ}</td>" in html
+    uneven = [each for each in sections if each.counts[AGREES] != each.counts[DIFFERS]]
+    for each in uneven:
+        numbers = each.counts[AGREES], f"{each.by_chance:.1f}", each.counts[DIFFERS]
+        assert f"</td>{''.join(f'<td>{n}</td>' for n in numbers)}" in html
+    assert uneven
+    for word in (AGREES, DIFFERS):
+        assert html.count(f'<td class="{word}">{word}') == words.count(word) > 0
     assert f"<td>{100 * found['004-0058'].chance:.2g} %</td>" in html
 
 
@@ -742,6 +755,25 @@ def test_only_what_is_drawn_counts_as_shown():
     assert figures.shows(figures.plain_curves({"gap": {"a": ([60], [-2.0])}}, zero=True))
     assert figures.shows(figures.bars({"DB": {"2 units": (50.0, 40.0, 60.0)}}, {}))
     assert figures.shows(figures.against_density([figures.Drawn("x", LINE)], log=True))
+
+
+def test_no_line_lies_wholly_outside_its_axes():
+    pytest.importorskip("matplotlib")
+    # Converged early, at half of what it reaches in the end; and one line far below another.
+    early = make_line((1.0, (200, 200), 0.9), (0.5, (200, 200), 0.9))
+    for point in early:
+        for trial in point.trials:
+            trial.record.test_accuracy[:] = [min(0.9, 0.1 + 0.1 * i) for i in range(11)]
+    low = make_line((1.0, (300, 300), 0.5), (0.5, (300, 300), 0.5))
+    for figure in (
+        figures.curves([[figures.Curve("dense", early[0])]]),
+        figures.against_density([figures.Drawn("a", LINE), figures.Drawn("b", low)], log=False),
+    ):
+        for axes in figure.axes:
+            (left, right), (bottom, top) = sorted(axes.get_xlim()), axes.get_ylim()
+            for line in (x for x in axes.lines if not x.get_label().startswith("_")):
+                inside = [left <= x <= right and bottom <= y <= top for x, y in line.get_xydata()]
+                assert any(inside), line.get_label()
 
 
 # --- what a setting acts on ---------------------------------------------------------------------
