@@ -218,7 +218,7 @@ def test_the_interval_is_that_of_students_t_over_pairs():
     rows = analysis.summarize(arm([0.80, 0.81, 0.82, 0.5]) + arm([0.83, 0.82, 0.84, None], level=1))
     (verdict,) = analysis.winning(rows, "theta_0")
     found = verdict.gain
-    # Gains 3, 1 and 2 points (2 each, were they paired by rank): sd 1, and t(0.975, 2) is 4.30265 in any table.
+    # Gains 3, 1 and 2 points (2 each, were they paired by rank): sd 1, and t(0.975, 2) is 4.30265.
     assert found is not None
     assert found.n == verdict.pairs == 3
     assert found.value == pytest.approx(0.02)
