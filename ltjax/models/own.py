@@ -393,7 +393,7 @@ def _watch(idle: set[str], still: set[str]) -> Callable[..., Any]:
 
 def _acts(module: nn.Module, rate: Any) -> bool:
     """Whether it is a layer of Flax itself with a rate at which it has something to draw."""
-    return _of_flax(module) and isinstance(rate, float | np.floating) and 0 < rate < 1
+    return _of_flax(module) and isinstance(rate, float | np.floating) and 0 < float(rate) < 1
 
 
 def _of_flax(module: nn.Module) -> bool:
