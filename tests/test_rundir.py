@@ -156,6 +156,7 @@ def test_what_a_finished_run_has_lost_is_named_and_the_piece_is_not_done(
     (fault,) = run.lost()
     assert words in fault
     assert run.faults() == [fault]
+    assert run.damage() == ([fault] if name != "finished" else [])
     assert run.piece_done("level_01")
     if name != "finished":
         assert not run.piece_done("level_00")
