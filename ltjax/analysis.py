@@ -251,6 +251,10 @@ def _verdict(row: Row, against: Row) -> Verdict:
     both = [i for i in row.accuracies if i in against.accuracies and i not in row.lost]
     ours, theirs = ({i: r.accuracies[i] for i in both} for r in (row, against))
     steps, their_steps = ({i: r.best_steps[i] for i in both} for r in (row, against))
+    # Curves of one value tell no distance of accuracies: then it is at most that of the rows.
+    grids = [g for g in (row.grid, against.grid) if g] or [
+        gap for i in both if (gap := abs(ours[i] - theirs[i])) > _ROUNDING
+    ]
     failed_there = set(against.lost) - set(against.accuracies)
     tied = len(failed_there & set(row.lost))
     return Verdict(
@@ -260,7 +264,7 @@ def _verdict(row: Row, against: Row) -> Verdict:
         and not row.lost
         and _mean(ours) >= _mean(theirs) - _ROUNDING
         and _mean(steps) <= _mean(their_steps),
-        gain=intervals.difference(ours, theirs, grid=min(row.grid, against.grid)),
+        gain=intervals.difference(ours, theirs, grid=min(grids, default=0.0)),
         pairs=len(both),
         lost=len(row.lost) - tied,
         tied=tied,

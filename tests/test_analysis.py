@@ -215,10 +215,10 @@ def test_unknown_and_ambiguous_arms_are_refused():
 
 
 def test_the_interval_is_that_of_students_t_over_pairs():
-    rows = analysis.summarize(arm([0.90, 0.80, 0.70, 0.5]) + arm([0.91, 0.83, 0.72, None], level=1))
+    rows = analysis.summarize(arm([0.80, 0.81, 0.82, 0.5]) + arm([0.83, 0.82, 0.84, None], level=1))
     (verdict,) = analysis.winning(rows, "theta_0")
     found = verdict.gain
-    # Gains 1, 3 and 2 points: mean 2, sd 1, and t(0.975, 2) is 4.30265 in any table.
+    # Gains 3, 1 and 2 points (2 each, were they paired by rank): sd 1, and t(0.975, 2) is 4.30265.
     assert found is not None
     assert found.n == verdict.pairs == 3
     assert found.value == pytest.approx(0.02)
@@ -271,6 +271,10 @@ def test_equal_gains_of_few_test_examples_are_no_certainty():
             record(c[-1] / 360, level=i // 2, replicate=i % 2, test_accuracy=[n / 360 for n in c])
             for i, c in enumerate(curves)
         ]
+        one = [dataclasses.replace(r, steps=[0], test_accuracy=[300 / 360]) for r in found]
+        one = [dataclasses.replace(r, accuracy=(300 + more * (r.level > 0)) / 360) for r in one]
+        (verdict,) = analysis.winning(analysis.summarize(one), "theta_0")
+        assert verdict.word == "matches"  # One evaluation: nothing tells how fine they are.
         (verdict,) = analysis.winning(analysis.summarize(found), "theta_0")
         assert (verdict.wins, verdict.word) == (True, word)
         assert verdict.gain is not None

@@ -15,7 +15,8 @@ from experiments.paper_000.settings import ClassHalves
 from experiments.paper_000.splits import FIGURES, REDRAWN, TICKET, named
 from experiments.paper_000.trainings import Trainings
 from experiments.reproduce import driver, effects, page
-from experiments.reproduce.rows import NOT_COMPARABLE, Absent, judge
+from experiments.reproduce.rows import NOT_COMPARABLE, judge
+from experiments.reproduce.rules import Absent
 from ltjax import arms, data, intervals, published
 from ltjax.keeper import DiskKeeper
 from tests import fakes
@@ -230,6 +231,7 @@ def row(density, losses):
 
 
 NONE = [0.01, -0.01, 0.02, -0.02, 0.0]
+EDGE = [0.005, 0.01, 0.02, 0.03, 0.04]
 MORE, LESS = [0.03, 0.031, 0.029, 0.03, 0.032], [-0.03, -0.031, -0.029, -0.03, -0.032]
 
 
@@ -240,6 +242,7 @@ MORE, LESS = [0.03, 0.031, 0.029, 0.03, 0.032], [-0.03, -0.031, -0.029, -0.03, -
         ((MORE, NONE, MORE), "from 10 % density on.* at 75 %, 10 %$"),
         ((MORE, MORE, NONE), "at 75 %, 50 %, but not at the smallest density$"),
         ((NONE, NONE, NONE), "at no density .*Holm\\)$"),
+        ((EDGE, EDGE, EDGE), "at no density .*Holm\\)$"),  # Each has p 0.03 by itself.
         ((NONE, LESS, MORE), "from 10 % density on.*; at 50 % redrawn values are better$"),
         ((LESS, LESS, LESS), "at no density .*at 75 %, 50 %, 10 % redrawn values are better$"),
         ((MORE, MORE[:2], MORE), "fewer than 5 splits cannot tell$"),
@@ -250,8 +253,8 @@ def test_the_initial_value_matters_from_where_it_helps_at_every_smaller_density(
     assert re.search(says, more_rows.turning(found))
 
 
-def test_the_published_tables_judge_our_pairs(whole, monkeypatch):
-    results = driver.read(whole[2].path)[1]
+def test_the_published_tables_judge_our_pairs(monkeypatch):
+    results = fakes.Results()
     none = [0.001, -0.001, 0.002, -0.003, 0.001]
     some = [0.02, 0.03, 0.021, 0.031, 0.025]
     table = [row(0.75, none), row(0.5, none), row(0.25, some), row(0.1, some)]
@@ -263,14 +266,20 @@ def test_the_published_tables_judge_our_pairs(whole, monkeypatch):
         return claims[name].rule(claims[name].ours(results), published.entry(name).value)
 
     ours = claims["000-0012"].ours(results)  # t at 10 %.
-    assert ours.value == pytest.approx(abs(table[3].test.t))
+    assert ours.value == pytest.approx(table[3].test.t)
     assert ours.text.startswith("+")
+    assert claims["000-0003"].ours(results).value == -table[0].test.t  # There the ticket is ahead.
     accuracy = np.mean(list(table[3].sparse.values()))
     assert claims["000-0010"].ours(results).value == pytest.approx(accuracy)
     assert (holds("000-0025"), holds("000-0026")) == (True, False)
     assert (holds("000-0027"), holds("000-0032")) == (True, True)
     table[1] = row(0.5, some)
     assert (holds("000-0025"), holds("000-0026")) == (False, True)
+    table[2:] = [row(d, [-loss for loss in some]) for d in (0.25, 0.1)]  # As sure, the other way.
+    assert claims["000-0012"].ours(results).value < 0
+    table[1] = row(0.5, none)
+    assert (holds("000-0012"), holds("000-0025")) == (False, False)
+    table[1:3] = [row(0.5, some), row(0.25, some)]
     table[3] = row(0.1, [0.06, 0.07, 0.061, 0.071, 0.065])
     assert holds("000-0032") is False
     table[0] = row(0.75, [-loss for loss in some])  # The ticket is better.

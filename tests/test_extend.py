@@ -11,7 +11,8 @@ import pytest
 from experiments.reproduce import driver
 from experiments.reproduce.lab import Lab, Task
 from experiments.reproduce.papers import PAPERS
-from experiments.reproduce.rows import Absent, Experiment, Paper
+from experiments.reproduce.rows import Experiment, Paper
+from experiments.reproduce.rules import Absent
 from experiments.reproduce.searches import Search
 from experiments.reproduce.settings import PaperSettings
 from experiments.transfer_ticket import TransferTicket

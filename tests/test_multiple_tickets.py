@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.paper_002 import rounds
+from experiments.paper_002 import common, rounds
 from experiments.paper_002.rows import PAPER
 from experiments.paper_002.settings import MultipleTickets
 from experiments.paper_002.trainings import Trainings
 from experiments.reproduce import driver, effects, figures, page, works
-from experiments.reproduce.rows import AGREES, DIFFERS, NOT_COMPARABLE, Absent, judge
+from experiments.reproduce.rows import AGREES, DIFFERS, NOT_COMPARABLE, judge
+from experiments.reproduce.rules import Absent
 from ltjax import models, published
 from tests import fakes
 
@@ -54,6 +55,13 @@ def test_every_experiment_runs_and_is_reported(whole, name):
     for verdict in section.verdicts:  # Of digits nothing was published.
         assert verdict.verdict == NOT_COMPARABLE
         assert isinstance(verdict.ours, Absent) or "data = digits" in verdict.reason
+
+
+@pytest.mark.parametrize("judged_on", ["validation", "test"])
+def test_the_table_of_the_rounds_says_what_judged(judged_on):
+    t, results = Trainings(TINY, "fc"), fakes.Results()
+    results.search(t.lth, lambda level, i: {"judged_on": judged_on})
+    assert f"chosen on the {judged_on} set" in common.round_table(results, {"LTH": t.lth}).note
 
 
 def test_table_1_needs_no_training():

@@ -1,5 +1,6 @@
 """Reproductions: rows and rules, what is shared, the report against fixed records, bad input."""
 
+import collections
 import dataclasses
 import json
 import subprocess
@@ -9,11 +10,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.paper_004 import xor
+from experiments.paper_004 import xor, xor_rows
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
 from experiments.paper_004.trainings import Trainings
-from experiments.reproduce import driver, effects, figures, lines, page, searches
+from experiments.reproduce import driver, effects, figures, lines, page, searches, trained
+from experiments.reproduce import rows as rows_
 from experiments.reproduce import works as works_
 from experiments.reproduce.papers import PAPERS
 from experiments.reproduce.rows import (
@@ -21,9 +23,13 @@ from experiments.reproduce.rows import (
     DIFFERS,
     MOST_BY_CHANCE,
     NOT_COMPARABLE,
+    Claim,
+    chance,
+    judge,
+)
+from experiments.reproduce.rules import (
     Absent,
     Between,
-    Claim,
     Digits,
     Near,
     Never,
@@ -34,8 +40,6 @@ from experiments.reproduce.rows import (
     Share,
     Side,
     Within,
-    chance,
-    judge,
     ordering,
     span,
 )
@@ -147,7 +151,9 @@ def test_names_of_different_works_differ():
     [
         (Near(3.0), Quantity(35.5), 38, True),
         (Near(3.0), Quantity(34.9), 38, False),
-        (Near(3.0), Quantity(20, 15, 40), 38, False),  # Our interval never widens a rule.
+        (Near(3.0), Quantity(20, -20, 60), 38, False),  # Our interval never widens a rule.
+        (Between(5.0), Quantity(21, 0, 42), [15, 10], False),
+        (Within(1.6), Quantity(1.0, 0.1, 3.0), 1.8, False),
         (Share(0.05), Quantity(106, 80, 130), 100, False),
         (Share(0.05), Quantity(104), 100, True),
         (Between(5.0), Quantity(17), [10, 15], True),
@@ -276,6 +282,66 @@ def test_every_claim_has_a_chance_and_none_above_the_limit_is_compared(paper):
                 found = judge(dataclasses.replace(claim, ours=lambda r, a=theirs: a), entry, None)
                 loose = by_chance > MOST_BY_CHANCE
                 assert found.verdict == (NOT_COMPARABLE if loose else AGREES), claim.published
+
+
+@pytest.mark.parametrize("paper", PAPERS.values(), ids=list(PAPERS))
+def test_the_chance_is_that_of_every_other_answer_in_our_place(paper, monkeypatch):
+    """By brute force over the file, through the verdict itself, whatever its limit."""
+    monkeypatch.setattr(rows_, "MOST_BY_CHANCE", 1.0)
+    of_table = collections.defaultdict(list)
+    for e in published._file()["entries"]:
+        of_table[e["paper"], e["table_or_figure"], e["metric"]].append((e["id"], e["value"]))
+    for claim in (c for row in paper.experiments(paper.settings()) for c in row.claims):
+        entry = published.entry(claim.published)
+        others = [
+            value
+            for name, value in of_table[entry.paper, entry.table_or_figure, entry.metric]
+            if name not in claim.again | {entry.id}
+        ]
+        pools = [pool for pool, fewest in ((others, 3), (claim.axis, 1)) if len(pool) >= fewest]
+        if isinstance(claim.rule, (Never, Ordered)) or not pools:
+            continue
+        for n in (0, 40, 4000) if isinstance(claim.rule, SameShare) else (0,):
+            shares = [
+                np.mean([agrees(claim, entry, Quantity(answer, n=n)) for answer in pool])
+                for pool in pools
+            ]
+            assert chance(claim, entry, n=n) == pytest.approx(max(shares)), claim.published
+
+
+def agrees(claim, entry, answer):
+    """Whether this answer would, its own chance being cheap to compute."""
+    with_answer = dataclasses.replace(claim, ours=lambda results: answer, axis=claim.axis[:1])
+    return judge(with_answer, entry, None).verdict == AGREES
+
+
+def test_a_star_of_a_table_over_settings_is_an_agreement_that_chance_would_not_give():
+    t, by_id = Trainings(TINY), {c.published: c for r in PAPER.experiments(TINY) for c in r.claims}
+    claims = {(10, m): by_id[name] for m, name in (("DB", "004-0001"), ("ZL", "004-0002"))}
+    for n, stars in ((1000, 3), (10, 0)):  # Three tolerances; of 10, most of the others agree.
+        answer = Quantity(98.0, n=n)
+        table = xor_rows._sweep(None, TINY, t, "F1", [("10", 10)], lambda *a, q=answer: q, claims)
+        assert sum(line[3].endswith("*") for line in table.body) == stars
+
+
+def test_without_a_success_there_is_no_share_of_the_successes():
+    none, some = np.zeros(4, bool), np.array([True, True, False, False])
+    assert xor_rows.share(some, none) == Absent("no network succeeded whole")
+    assert xor_rows.share(None).reason == "not trained in this run"
+    assert xor_rows.share(some, some).value == 100
+
+
+def test_the_percentages_of_the_text_are_those_of_the_table():
+    """Readings 4.27 and 4.29: 80 % is a share of all networks, 84.9 % one of 929."""
+    claims = {c.published: c for r in PAPER.experiments(TINY) for c in r.claims}
+    theirs = {n: claims[n].theirs(published.entry(n)) for n in claims if "35" <= n[-2:] <= "39"}
+    found = [theirs[f"004-00{n}"] for n in (35, 36, 38, 39)]
+    assert found == pytest.approx([85.468, 92.893, 17.6, 79.4], abs=1e-3)
+    product, table = np.array([1, 1, 1, 0, 0], bool), {10: np.array([1, 1, 1, 1, 0], bool)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(xor, "zero_loss", lambda r, s, n, limit: table.get(n, product))
+        assert claims["004-0039"].ours(None).value == pytest.approx(60)  # Of all five.
+        assert claims["004-0035"].ours(None).value == pytest.approx(75)  # Of the four.
 
 
 # --- lines from records made by hand -----------------------------------------------------------
@@ -445,7 +511,7 @@ def test_another_figure_trains_only_what_is_missing(tmp_path):
     now = {p: p.stat().st_mtime_ns for p in (first.path / "records").iterdir()}
     assert {p: now[p] for p in times} == times
     t = Trainings(settings)
-    new = {p.stem for p in now.keys() - times.keys()}
+    new = {p.stem for p in now.keys() - times.keys() if p.suffix == ".jsonl"}
     assert new == {n for c in t.iterative_controls for n in c.names()}
 
 
@@ -625,7 +691,40 @@ def test_the_report_of_a_run_has_each_verdict_with_its_chance(tmp_path):
     differ = len(judged) - agree
     assert f"004-F7   {agree} agree ({by_chance:.1f} expected by chance), {differ} differ" in text
     html = (tmp_path / "to" / "report.html").read_text()
+    sections = page.chapter(PAPER, driver.read(run.path)[1]).sections
+    every = [v for each in sections for v in each.verdicts if v.verdict != NOT_COMPARABLE]
+    words = [v.verdict for v in every]
+    agree, differ, by_chance = *map(words.count, (AGREES, DIFFERS)), sum(v.chance for v in every)
+    assert f"{agree - by_chance:.1f} agreements beyond chance" in text
+    assert f"<td>all</td><td></td><td>{agree}</td><td>{by_chance:.1f}</td><td>{differ}</td>" in html
+    uneven = [each for each in sections if each.counts[AGREES] != each.counts[DIFFERS]]
+    for each in uneven:
+        numbers = each.counts[AGREES], f"{each.by_chance:.1f}", each.counts[DIFFERS]
+        assert f"</td>{''.join(f'<td>{n}</td>' for n in numbers)}" in html
+    assert uneven
+    for word in (AGREES, DIFFERS):
+        assert html.count(f'<td class="{word}">{word}') == words.count(word) > 0
     assert f"<td>{100 * found['004-0058'].chance:.2g} %</td>" in html
+
+
+def test_what_failed_or_collapsed_stands_in_text_and_page(tmp_path, monkeypatch):
+    _, run = fake_run(tmp_path, [(1.0, (6000, 8000), 0.9), (0.8, (6000, 6000), 0.9)])
+    kept = trained.Results.records
+    assert "trainings failed" not in driver.write_report([run.path], tmp_path / "before")
+
+    def worse(self, piece):
+        empty = {"dense_0/kernel": (0, 100)}
+        return [
+            dataclasses.replace(r, failed_step=7) if r.replicate else r
+            for r in (dataclasses.replace(r, layers=empty) for r in kept(self, piece))
+        ]
+
+    monkeypatch.setattr(trained.Results, "records", worse)
+    text = driver.write_report([run.path], tmp_path / "to")
+    assert "2 trainings failed and are in no mean; 2 levels have a layer that keeps" in text
+    html = (tmp_path / "to" / "report.html").read_text()
+    assert "replicate 1, level 1: loss not finite at step 7" in html
+    assert "level 1: no weight is kept in dense_0/kernel (2 of 2 trainings)" in html
 
 
 # --- figures ------------------------------------------------------------------------------------
@@ -656,6 +755,25 @@ def test_only_what_is_drawn_counts_as_shown():
     assert figures.shows(figures.plain_curves({"gap": {"a": ([60], [-2.0])}}, zero=True))
     assert figures.shows(figures.bars({"DB": {"2 units": (50.0, 40.0, 60.0)}}, {}))
     assert figures.shows(figures.against_density([figures.Drawn("x", LINE)], log=True))
+
+
+def test_no_line_lies_wholly_outside_its_axes():
+    pytest.importorskip("matplotlib")
+    # Converged early, at half of what it reaches in the end; and one line far below another.
+    early = make_line((1.0, (200, 200), 0.9), (0.5, (200, 200), 0.9))
+    for point in early:
+        for trial in point.trials:
+            trial.record.test_accuracy[:] = [min(0.9, 0.1 + 0.1 * i) for i in range(11)]
+    low = make_line((1.0, (300, 300), 0.5), (0.5, (300, 300), 0.5))
+    for figure in (
+        figures.curves([[figures.Curve("dense", early[0])]]),
+        figures.against_density([figures.Drawn("a", LINE), figures.Drawn("b", low)], log=False),
+    ):
+        for axes in figure.axes:
+            (left, right), (bottom, top) = sorted(axes.get_xlim()), axes.get_ylim()
+            for line in (x for x in axes.lines if not x.get_label().startswith("_")):
+                inside = [left <= x <= right and bottom <= y <= top for x, y in line.get_xydata()]
+                assert any(inside), line.get_label()
 
 
 # --- what a setting acts on ---------------------------------------------------------------------

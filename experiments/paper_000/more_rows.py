@@ -9,16 +9,8 @@ from experiments.paper_000.pairs import NOT_RUN, SMALLEST, Row
 from experiments.paper_000.splits import FIRST, TICKET, split_table
 from experiments.paper_000.trainings import Trainings
 from experiments.reproduce.retrainings import Retrain
-from experiments.reproduce.rows import (
-    Absent,
-    Claim,
-    Experiment,
-    Ordered,
-    Quantity,
-    Side,
-    Table,
-    ordering,
-)
+from experiments.reproduce.rows import Claim, Experiment, Table
+from experiments.reproduce.rules import Absent, Ordered, Quantity, Side, ordering
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import arms, intervals

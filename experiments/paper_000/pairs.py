@@ -6,7 +6,8 @@ import statistics
 
 from experiments.paper_000.trainings import Trainings
 from experiments.reproduce.retrainings import Retrain
-from experiments.reproduce.rows import Absent, Table
+from experiments.reproduce.rows import Table
+from experiments.reproduce.rules import Absent
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import analysis, intervals

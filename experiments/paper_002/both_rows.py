@@ -7,15 +7,8 @@ import math
 from experiments.paper_002 import rounds as r
 from experiments.paper_002.common import NAMES, entries, weights
 from experiments.paper_002.trainings import CONV, FC, Trainings
-from experiments.reproduce.rows import (
-    Absent,
-    Claim,
-    Experiment,
-    Ordered,
-    Quantity,
-    Side,
-    ordering,
-)
+from experiments.reproduce.rows import Claim, Experiment
+from experiments.reproduce.rules import Absent, Ordered, Quantity, Side, ordering
 from experiments.reproduce.trained import Results
 from ltjax import intervals
 

@@ -7,10 +7,12 @@ import statistics
 from experiments.paper_002 import rounds as r
 from experiments.paper_002.trainings import CONV, FC, Trainings
 from experiments.reproduce import figures
-from experiments.reproduce.rows import Near, Table
+from experiments.reproduce.rows import Table
+from experiments.reproduce.rules import Near
 from experiments.reproduce.trained import Results
 from ltjax import models, pruning, published
 from ltjax.published import Published
+from ltjax.report import words
 
 NAMES = {FC: "LeNet-300-100", CONV: "Conv2"}
 _IMAGES = {FC: (28, 28, 1), CONV: (32, 32, 3)}
@@ -67,10 +69,11 @@ def by_round(caption: str, named: Mapping[str, r.Series]) -> Callable[[Results],
 
 def round_table(results: Results, named: Mapping[str, r.Series]) -> Table:
     """Every round of several series: kept weights, early-stopping iteration, accuracy."""
-    body = []
+    body, judged = [], set()
     for name, series in named.items():
         for each in r.rounds(results, series):
             first = each.records[0]
+            judged |= {x.judged_on for x in each.records}
             steps = [r.best_step(x) for x in each.records]
             scores = [100 * r.accuracy(x) for x in each.records]
             body.append(
@@ -88,5 +91,6 @@ def round_table(results: Results, named: Mapping[str, r.Series]) -> Table:
         title="Every round",
         heads=["", "round", "kept", "%", "early-stopping iteration", "test accuracy %", "n"],
         body=body,
-        note="Mean (minimum to maximum) over the seeds, at the best validation accuracy.",
+        note="Mean (minimum to maximum) over the seeds that did not fail, at the best evaluation. "
+        f"{words.judges(judged)}".strip(),
     )

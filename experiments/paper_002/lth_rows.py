@@ -8,17 +8,8 @@ from experiments.paper_002 import rounds as r
 from experiments.paper_002.common import NAMES, STEPS, by_round, entries, round_table, weights
 from experiments.paper_002.trainings import CONV, FC, Trainings
 from experiments.reproduce import figures
-from experiments.reproduce.rows import (
-    Absent,
-    Claim,
-    Digits,
-    Experiment,
-    Ordered,
-    Quantity,
-    Side,
-    ordering,
-    span,
-)
+from experiments.reproduce.rows import Claim, Experiment
+from experiments.reproduce.rules import Absent, Digits, Ordered, Quantity, Side, ordering, span
 from experiments.reproduce.trained import Results
 from ltjax import intervals
 

@@ -9,17 +9,15 @@ from experiments.paper_002 import rounds as r
 from experiments.paper_002.common import NAMES, entries
 from experiments.paper_002.trainings import CONV, FC, Trainings
 from experiments.reproduce import figures
-from experiments.reproduce.rows import (
+from experiments.reproduce.rows import Claim, Experiment, Table
+from experiments.reproduce.rules import (
     Absent,
-    Claim,
-    Experiment,
     Near,
     Never,
     Ordered,
     Quantity,
     Share,
     Side,
-    Table,
     ordering,
 )
 from experiments.reproduce.trained import Results

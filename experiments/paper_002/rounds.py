@@ -5,7 +5,7 @@ import dataclasses
 import statistics
 
 from experiments.reproduce.retrainings import AtStart
-from experiments.reproduce.rows import Absent, Quantity, quantity
+from experiments.reproduce.rules import Absent, Quantity, quantity
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import analysis, convergence, intervals, masks, population

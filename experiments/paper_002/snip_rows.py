@@ -7,18 +7,8 @@ from experiments.paper_002 import rounds as r
 from experiments.paper_002.common import NAMES, STEPS, by_round, entries, round_table
 from experiments.paper_002.trainings import FC, Trainings
 from experiments.reproduce import figures
-from experiments.reproduce.rows import (
-    Absent,
-    Claim,
-    Experiment,
-    Near,
-    Never,
-    Ordered,
-    Quantity,
-    Side,
-    Table,
-    ordering,
-)
+from experiments.reproduce.rows import Claim, Experiment, Table
+from experiments.reproduce.rules import Absent, Near, Never, Ordered, Quantity, Side, ordering
 from experiments.reproduce.trained import Results
 from ltjax import intervals
 from ltjax.published import Published

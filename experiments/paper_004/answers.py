@@ -7,7 +7,7 @@ import statistics
 from experiments.reproduce import lines
 from experiments.reproduce.lines import Line, Point
 from experiments.reproduce.retrainings import Retrain
-from experiments.reproduce.rows import Absent, Quantity, Side, ordering, quantity
+from experiments.reproduce.rules import Absent, Quantity, Side, ordering, quantity
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import intervals

@@ -7,7 +7,7 @@ from experiments.paper_004.answers import Series
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.reproduce import figures, lines
 from experiments.reproduce.figures import Curve, Drawn
-from experiments.reproduce.rows import Near, Within, span
+from experiments.reproduce.rules import Near, Within, span
 from experiments.reproduce.trained import Results
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from experiments.paper_004.answers import NOT_RUN, ordered
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import figures
-from experiments.reproduce.rows import Absent, Claim, Experiment, Ordered, Side, Table
+from experiments.reproduce.rows import Claim, Experiment, Table
+from experiments.reproduce.rules import Absent, Ordered, Side
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import intervals, units

@@ -18,16 +18,8 @@ from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import lines
 from experiments.reproduce.lines import Point, accuracy_of
 from experiments.reproduce.retrainings import Retrain
-from experiments.reproduce.rows import (
-    Absent,
-    Between,
-    Claim,
-    Experiment,
-    Near,
-    Ordered,
-    Quantity,
-    Side,
-)
+from experiments.reproduce.rows import Claim, Experiment
+from experiments.reproduce.rules import Absent, Between, Near, Ordered, Quantity, Side
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
 from ltjax import intervals

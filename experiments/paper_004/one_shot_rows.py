@@ -19,16 +19,8 @@ from experiments.paper_004.trainings import Trainings
 from experiments.reproduce import figures, lines
 from experiments.reproduce.figures import COLORS, Drawn
 from experiments.reproduce.lines import Point
-from experiments.reproduce.rows import (
-    Absent,
-    Between,
-    Claim,
-    Experiment,
-    Near,
-    Ordered,
-    Side,
-    span,
-)
+from experiments.reproduce.rows import Claim, Experiment
+from experiments.reproduce.rules import Absent, Between, Near, Ordered, Side, span
 from experiments.reproduce.trained import Results
 from ltjax import intervals
 

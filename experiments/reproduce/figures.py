@@ -88,7 +88,8 @@ def against_density(lines: Sequence[Drawn], *, log: bool, by: str = "percent") -
     left.set_ylim(0, 1.08 * latest)  # A band of two trials would leave a flat line.
     left.yaxis.set_major_formatter("{x:,.0f}")
     right.set_ylabel("test accuracy at convergence (%)")
-    _zoom(right, [100 * mean(p.accuracy) for line in lines for p in line.points if p.shown])
+    left.yaxis.get_major_locator().set_params(integer=True)
+    _zoom(right, [[100 * mean(p.accuracy) for p in x.points if p.shown] for x in lines])
     handles, labels = left.get_legend_handles_labels()
     if handles:
         columns = min(4, len(handles))
@@ -152,19 +153,20 @@ def _kept_axis(axes: "Axes", kept: Sequence[float], *, log: bool, by: str) -> No
     else:
         axes.set_xlabel("weights kept (% of the prunable, nominal)")
         if log:
-            ticks = [t for t in (100, 50, 20, 10, 5, 2, 1) if t >= low / 1.12]
+            every = (100, 50, 20, 10, 5, 2, 1) if low < 30 else range(100, 20, -10)
+            ticks = [t for t in every if t >= low / 1.12]
             axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
             axes.set_xticks([], minor=True)
 
 
-def _zoom(axes: "Axes", means: Sequence[float]) -> None:
-    """Limits that leave out the lowest tenth of the means where they are far below the rest."""
-    good = sorted(m for m in means if not math.isnan(m))
+def _zoom(axes: "Axes", lines: Sequence[Sequence[float]]) -> None:
+    """Limits that leave out means far below most others, but no whole line."""
+    good = sorted(m for means in lines for m in means)
     if not good:
         return
     middle, top = good[len(good) // 2], good[-1]
     bottom = good[0]
-    reach = max(6 * (top - middle), 0.6)
+    reach = max(6 * (top - middle), 0.6, middle - min(max(means) for means in lines if means))
     if middle - bottom > reach:
         bottom = middle - reach
         axes.set_title("lower accuracies are cut off", loc="right", fontsize=7.5, color="#777777")
@@ -192,30 +194,33 @@ def curves(panels: Sequence[Sequence[Curve]], *, bottom: float = 95.0) -> "Figur
     """
     figure = new(5.2 * len(panels), 4.1)
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    points = [c.point for drawn in panels for c in drawn if c.point.shown]
+    latest = max((step_of(t) for p in points for t in p.converged), default=math.inf)
+    every = [s for drawn in panels for c in drawn for t in c.point.trials for s in t.record.steps]
+    end = min(max(every, default=1), 2 * latest)  # Behind the last dot nothing happens.
     highest = []
     for axes, drawn in zip(grid, panels, strict=True):
         for i, curve in enumerate(drawn):
             records = [t.record for t in curve.point.trials]
             color = "#111111" if i == 0 else COLORS[(i - 1) % len(COLORS)]
-            highest += _curve(axes, curve, records, color)
+            highest += _curve(axes, curve, records, color, end)
         axes.set_xlabel("step")
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.locator_params(axis="x", nbins=6)
         axes.legend(loc="lower right")
     top = max(highest, default=100.0)
     low = min(bottom, top - 2.0)
-    points = [c.point for drawn in panels for c in drawn if c.point.shown]
-    latest = max((step_of(t) for p in points for t in p.converged), default=math.inf)
-    every = [s for drawn in panels for c in drawn for t in c.point.trials for s in t.record.steps]
-    last = max(every, default=1)
-    for axes in grid:  # Behind the last dot nothing happens in a frame this narrow.
-        axes.set_xlim(-0.02 * min(last, 2 * latest), min(last, 2 * latest))
+    for axes in grid:
+        axes.set_xlim(-0.02 * end, end)
     grid[0].set_ylim(low, min(top + 0.12 * (top - low), 100.0))
     grid[0].set_ylabel("test accuracy (%)")
     return figure
 
 
-def _curve(axes: "Axes", curve: Curve, records: Sequence[Record], color: str) -> list[float]:
+def _curve(
+    axes: "Axes", curve: Curve, records: Sequence[Record], color: str, end: float
+) -> list[float]:
+    """Draws a curve; its percentages up to the end of the axis."""
     good = [r for r in records if not analysis.has_failed(r)]
     if not good:
         return []
@@ -242,7 +247,7 @@ def _curve(axes: "Axes", curve: Curve, records: Sequence[Record], color: str) ->
             [middle], [height], xerr=[[middle - min(ends)], [max(ends) - middle]], fmt="o",
             color=color, markersize=6, markeredgecolor="white", capsize=3, zorder=5,
         )  # fmt: skip
-    return percents
+    return [p for s, p in zip(steps, percents, strict=True) if s <= end]
 
 
 def bars(

@@ -12,15 +12,13 @@ from experiments.reproduce.rows import (
     DIFFERS,
     MOST_BY_CHANCE,
     NOT_COMPARABLE,
-    Absent,
     Experiment,
     Paper,
-    Quantity,
     Table,
     Verdict,
-    interval_text,
     judge,
 )
+from experiments.reproduce.rules import Absent, Quantity, interval_text
 from experiments.reproduce.trained import Results
 from ltjax import analysis, config, published
 from ltjax.intervals import Interval
@@ -160,6 +158,12 @@ def summary(chapters: Sequence[Chapter]) -> str:
         for s in each.sections:
             counts = _counted({v: n for v in _VERDICTS if (n := s.counts[v])}, s.by_chance)
             lines.append(f"  {s.row.id:8} {counts or 'no claims'}: {s.row.shows}")
+        failed, cut = _troubles(each.results, [s.row for s in each.sections])
+        if failed or cut:
+            lines.append(
+                f"  {len(failed)} trainings failed and are in no mean; {len(cut)} levels have a "
+                "layer that keeps nothing: the report names them"
+            )
         total = _counted({v: each.counts[v] for v in _VERDICTS}, each.by_chance)
         lines.append(f"  paper {each.paper.id}: {total}; {_beyond(each.counts, each.by_chance)}")
     return "\n".join(lines)
@@ -177,11 +181,11 @@ def _beyond(counts: Mapping[str, int], by_chance: float) -> str:
     return f"{counts.get(AGREES, 0) - by_chance:.1f} agreements beyond chance"
 
 
-def warnings(results: Results, rows: Sequence[Experiment]) -> list[str]:
+def _troubles(results: Results, rows: Sequence[Experiment]) -> tuple[list[str], list[str]]:
     """One sentence for each training of the rows that failed, and for layers that keep nothing."""
     names = dict.fromkeys(n for row in rows for work in row.works for n in work.names())
     records = [record for name in names for record in results.records(name)]
-    return [*analysis.failures(records), *analysis.cut_layers(records)]
+    return analysis.failures(records), analysis.cut_layers(records)
 
 
 def _chapter(each: Chapter, number: int) -> list[str]:
@@ -198,8 +202,9 @@ def _chapter(each: Chapter, number: int) -> list[str]:
         parts.append(blocks.paragraphs([text], "mark"))
     if not each.sections:
         parts.append(blocks.paragraphs(["Nothing has been trained yet."], "note"))
-    if said := warnings(each.results, [s.row for s in each.sections]):
-        parts.append(blocks.paragraphs(said, "note"))
+    failed, cut = _troubles(each.results, [s.row for s in each.sections])
+    if failed or cut:
+        parts.append(blocks.paragraphs([*failed, *cut], "note"))
     heads = ["", "shows", "agree", "by chance", "differ", "not comparable"]
     body = [
         f'<td><a href="#{_anchor(s, number)}">{s.row.id}</a></td>'

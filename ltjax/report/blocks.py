@@ -195,7 +195,9 @@ def table(caption: str, head: str, body: Iterable[str]) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Lists without brackets and quotes; anything else as Python writes it."""
+    """Lists and mappings without brackets and quotes; anything else as Python writes it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(each)}" for name, each in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return str(value)

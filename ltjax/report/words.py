@@ -1,6 +1,6 @@
 """Words: how the numbers of a report are written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import math
 
 from ltjax import analysis
@@ -34,7 +34,12 @@ def mean_sd(mean: float, sd: float, *, sign: str) -> str:
 
 def judged(rows: Sequence[Row]) -> str:
     """Says what chose the best evaluations."""
-    return " ".join(_JUDGES[name] for name in sorted({n for r in rows for n in r.judged_on}))
+    return judges({n for r in rows for n in r.judged_on})
+
+
+def judges(names: Iterable[str]) -> str:
+    """One sentence for each row of `results.JUDGES`: what it chose."""
+    return " ".join(_JUDGES[name] for name in sorted(set(names)))
 
 
 def failed(rows: Sequence[Row]) -> str:
@@ -47,7 +52,7 @@ def gain(verdict: Verdict) -> str:
     """The mean gain over the pairs in points, with its interval where there is one."""
     if verdict.gain is None:
         return "-"
-    value, low, high = (100 * x for x in verdict.gain[:3])
+    value, low, high = (round(100 * x, 2) + 0.0 for x in verdict.gain[:3])  # No -0.00.
     return f"{value:+.2f}" if math.isnan(low) else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
