@@ -168,7 +168,7 @@ def test_what_a_finished_run_has_lost_is_named_and_the_piece_is_not_done(
         assert run.faults() == []
 
 
-@pytest.mark.parametrize("name", ["records.jsonl", "report.html"])
+@pytest.mark.parametrize("name", ["records.jsonl", "report.html", "provenance.json"])
 @pytest.mark.parametrize("content", ["cut", None])
 def test_what_is_made_of_the_pieces_is_missed_too(name, content, tmp_path):
     run = finished(tmp_path)
