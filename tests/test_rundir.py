@@ -137,6 +137,7 @@ LOST = [
     ("records/level_00.jsonl", None, "level_00.jsonl is missing"),
     ("records/level_00.seal.json", None, "level_00.jsonl has no level_00.seal.json"),
     ("records/level_00.seal.json", "[1]", "holds something else than a run writes there"),
+    ("records/level_00.seal.json", '{"sha256": 3}', "is not as it was written (2 of None records)"),
     ("tickets/level_00", None, "level_00 is missing"),
     ("finished", "", "finished is corrupt"),
     ("finished", "[3]", "finished holds something else"),
