@@ -35,7 +35,8 @@ class Report(config.Settings):
 
 def main(settings: Report, runs: Sequence[str]) -> int:
     """Writes the report, and returns the exit code."""
-    found = [path for name in runs for path in driver.runs_in(paths.local(name, "run"))]
+    named = [path for name in runs for path in driver.runs_in(paths.local(name, "run"))]
+    found = list({path.resolve(): path for path in named}.values())  # Once, however it is named.
     where = paths.local(settings.out or runs[0], "out")
     if settings.dry_run:
         print("\n".join(f"would report {path}" for path in found))

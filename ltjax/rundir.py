@@ -343,6 +343,14 @@ class RunDir:
             return f"{self.ticket(name)} is missing"
         return ""
 
+    def damage(self) -> list[str]:
+        """What is wrong with the pieces of a run, finished or not: one sentence each."""
+        files = (self.path / "records").glob("[A-Za-z0-9_]*.jsonl")
+        seals = (self.path / "records").glob("[A-Za-z0-9_]*.seal.json")
+        names = {f.name.removesuffix(".jsonl") for f in files}
+        names |= {f.name.removesuffix(".seal.json") for f in seals}
+        return [fault for name in sorted(names) if (fault := self.piece_fault(name))]
+
     def has_arrays(self, name: str) -> bool:
         """Whether a piece that is done has a checkpoint."""
         return bool(_read_json(self._seal_file(name), dict).get("arrays"))

@@ -219,14 +219,18 @@ def test_what_a_finished_search_has_lost_is_named_and_made_again(finished, tmp_p
     swapped = [tickets[0].with_name("x"), *tickets]
     for old, new in zip([*tickets, swapped[0]], [swapped[0], *tickets], strict=True):
         old.rename(new)
+    with pytest.raises(ValueError, match=r"source_01 holds 'source_02'"):
+        _ = storage.levels(run.path)
     (run.ticket("source_00") / "SHA256SUMS").unlink()
-    run.provenance_file.unlink()
     _ = search.run(settings)
     told = capfd.readouterr().err
-    for words in ("provenance.json is missing", "holds 'source_02' of", "it has no SHA256SUMS"):
+    for words in ("holds 'source_02' of", "it has no SHA256SUMS"):
         assert words in told
     assert files(run.path) == whole
     assert_trees_equal(arrays(run.path), arrays(found))
+    one, two = storage.levels(run.path)[1:]
+    with pytest.raises(ValueError, match=r"keeps \d+ weights and its record"):
+        storage._check_kept(one._replace(records=two.records))
     run.settings_file.write_text("[]")
     with pytest.raises(ValueError, match=r"settings\.json holds something else"):
         _ = search.run(settings)

@@ -165,6 +165,12 @@ def test_the_same_thing_has_one_name_in_all_binaries():
     assert all(n.endswith("learning_rate") for n in of_learning)
 
 
+def test_a_run_that_is_named_twice_is_reported_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(report.driver, "runs_in", lambda path: [path, path / "."])
+    assert report.main(Report(dry_run=True), [str(tmp_path), f"{tmp_path}/x/.."]) == 0
+    assert capsys.readouterr().out.count("would report") == 1
+
+
 def test_a_dry_run_of_the_benchmark_and_of_a_report_makes_nothing(tmp_path, capsys):
     assert benchmark.main(Benchmark(dry_run=True, models=("mlp-tiny",))) == 0
     assert "mlp-tiny: 5 rounds of 2 s" in capsys.readouterr().out

@@ -137,6 +137,7 @@ LOST = [
     ("records/level_00.jsonl", None, "level_00.jsonl is missing"),
     ("records/level_00.seal.json", None, "level_00.jsonl has no level_00.seal.json"),
     ("records/level_00.seal.json", "[1]", "holds something else than a run writes there"),
+    ("records/level_00.seal.json", '{"sha256": 3}', "is not as it was written (2 of None records)"),
     ("tickets/level_00", None, "level_00 is missing"),
     ("finished", "", "finished is corrupt"),
     ("finished", "[3]", "finished holds something else"),
@@ -156,6 +157,7 @@ def test_what_a_finished_run_has_lost_is_named_and_the_piece_is_not_done(
     (fault,) = run.lost()
     assert words in fault
     assert run.faults() == [fault]
+    assert run.damage() == ([fault] if name != "finished" else [])
     assert run.piece_done("level_01")
     if name != "finished":
         assert not run.piece_done("level_00")
@@ -167,7 +169,7 @@ def test_what_a_finished_run_has_lost_is_named_and_the_piece_is_not_done(
         assert run.faults() == []
 
 
-@pytest.mark.parametrize("name", ["records.jsonl", "report.html"])
+@pytest.mark.parametrize("name", ["records.jsonl", "report.html", "provenance.json"])
 @pytest.mark.parametrize("content", ["cut", None])
 def test_what_is_made_of_the_pieces_is_missed_too(name, content, tmp_path):
     run = finished(tmp_path)

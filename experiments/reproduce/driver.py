@@ -210,11 +210,11 @@ def runs_in(path: pathlib.Path) -> list[pathlib.Path]:
 def _paper_of(path: pathlib.Path) -> Any:
     if not (path / "settings.json").exists():
         return None
-    return RunDir.at(path).settings().get("paper")
+    return str(RunDir.at(path).settings().get("paper"))
 
 
 def read(path: pathlib.Path) -> tuple[Paper, Results]:
-    """A run of a paper with its settings.
+    """A run of a paper with its settings; on standard error which of its pieces are damaged.
 
     Raises:
       ValueError: where the run was made with another version of the settings.
@@ -234,6 +234,8 @@ def read(path: pathlib.Path) -> tuple[Paper, Results]:
             "run the command again with this one, or report it with the other"
         )
     settings = config.from_dict(paper.settings, values, what=str(run.settings_file))
+    for fault in run.damage():
+        print(f"note: {fault}; it is left out, run its command again", file=sys.stderr)
     return paper, Results(run, settings, criterion=getattr(settings, "criterion", None))
 
 
