@@ -7,10 +7,11 @@ from typing import NoReturn
 
 
 def _early(number: int, frame: object) -> NoReturn:
-    del number, frame
+    del frame
     os.write(2, b"interrupted before anything began\n")
-    os._exit(130)
+    os._exit(128 + number)
 
 
 if sys.argv[0] == "-m":  # Python is still looking for the binary; `config.run` takes it over.
-    _ = signal.signal(signal.SIGINT, _early)
+    for _number in (signal.SIGINT, signal.SIGTERM):
+        _ = signal.signal(_number, _early)

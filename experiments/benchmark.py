@@ -68,6 +68,15 @@ class Benchmark(config.Settings):
             raise ValueError(f"steps is 0 or at least 3; got {self.steps}")
 
 
+_RUNNING: list[subprocess.Popen[str]] = []
+
+
+def end_children() -> None:
+    """Kills what still measures; for the way out of an interrupt."""
+    for child in _RUNNING:
+        child.kill()
+
+
 class Contestant:
     """A child process, or several that work side by side.
 
@@ -91,6 +100,7 @@ class Contestant:
             )
             for _ in range(processes)
         ]
+        _RUNNING.extend(self._children)
         self.ready: dict[str, Any] = {}
         self.rounds: list[dict[str, float]] = []
 
@@ -116,6 +126,7 @@ class Contestant:
         for child in self._children:
             child.kill()
             child.communicate()
+            _RUNNING.remove(child)
 
     def _answers(self) -> list[dict[str, Any]]:
         lines = []
@@ -302,4 +313,4 @@ def main(settings: Benchmark) -> int:
 
 if __name__ == "__main__":
     _SETTINGS = config.define_flags(Benchmark)
-    config.run(lambda: main(_SETTINGS()), again="the same command starts anew")
+    config.run(lambda: main(_SETTINGS()), again="the same command starts anew", ending=end_children)

@@ -106,7 +106,12 @@ def finish(
 
 
 def is_whole(run: RunDir) -> bool:
-    """Whether a run is finished and still has what it wrote; on standard error what it lacks."""
+    """Whether a run is finished and still has what it wrote; on standard error what it lacks.
+
+    Raises:
+      ValueError: where the directory is not of this run.
+    """
+    run.check()
     faults = run.faults() if run.finished else []
     for fault in faults:
         print(f"note: {fault}; what is missing is computed again", file=sys.stderr)

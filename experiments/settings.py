@@ -22,8 +22,10 @@ def validation_share(text: str) -> float:
     """A number of examples (at least 1, or 0), or a share below 1, of `10%`."""
     if not text.endswith("%"):
         return config.whole(text)
-    (share,) = config.numbers("[0, 100)")(text[:-1] or "nan")
-    return share / 100
+    share = config.numbers("[0, 100)")(text[:-1])
+    if len(share) != 1:
+        raise ValueError(f"a percentage is one number, as 10%; got {text!r}")
+    return share[0] / 100
 
 
 def model_size(text: str) -> None:
@@ -109,12 +111,11 @@ class FindTicket(config.Settings):
         "l2",
         "l2 (coupled: added to the gradient) or decoupled (AdamW).",
         choices=optimizers.DECAYS,
+        acts=(lambda s: s.weight_decay, "without weight_decay"),
     )
     batch_size: int = setting(60, "Examples a step.", unit="examples", within="[1, 2147483647]")
-    length: str = setting("30ep", "Length of one training.", unit="it or ep", check=config.duration)
-    evaluate_every: str = setting(
-        "1ep", "Between evaluations.", unit="it or ep", check=config.duration
-    )
+    length: str = setting("30ep", "Length of one training.", unit="it or ep", check=config.span)
+    evaluate_every: str = setting("1ep", "Between evaluations.", unit="it or ep", check=config.span)
     validation: str = setting(
         "10%",
         "Held out of the training split: a number of examples or a percentage.",
@@ -133,7 +134,12 @@ class FindTicket(config.Settings):
         "Weights that are pruned and kept as theta_S: last or best.",
         choices=("last", "best"),
     )
-    rate: float = setting(0.2, "Share of the remaining weights pruned in a round.", within="[0, 1)")
+    rate: float = setting(
+        0.2,
+        "Share of the remaining weights pruned in a round.",
+        within="[0, 1)",
+        acts=(lambda s: s.rates or not s.densities, "beside densities without rates"),
+    )
     rates: str = setting(
         "",
         "Other rates by kind of layer or pattern, as conv=0.1,output=0.1,dense_0/*=0.3.",
@@ -152,8 +158,17 @@ class FindTicket(config.Settings):
         "Score theta_S (end) or the weights a level starts from (start).",
         choices=("end", "start"),
     )
-    score_batch: int = setting(0, "Examples for scores with gradients; 0: the batch size.")
-    levels: int = setting(10, "Rounds of pruning after the dense network.", within="[0, 1000]")
+    score_batch: int = setting(
+        0,
+        "Examples for scores with gradients; 0: the batch size.",
+        acts=(lambda s: s.score not in ("magnitude", "random"), "on a score that sees no data"),
+    )
+    levels: int = setting(
+        10,
+        "Rounds of pruning after the dense network.",
+        within="[0, 1000]",
+        acts=(lambda s: not s.densities, "beside densities, which are one a level"),
+    )
     densities: str = setting(
         "",
         "Target densities instead of rounds, as 0.5,0.2,0.1.",
@@ -198,8 +213,8 @@ class FindTicket(config.Settings):
             raise ValueError(
                 f"milestones belong to schedule=step; got schedule={self.schedule}; drop one"
             )
-        if "none" in self.reset and len(self.reset) > 1:
-            raise ValueError(f"reset is none or some of the others; got {','.join(self.reset)}")
+        if not self.reset or ("none" in self.reset and len(self.reset) > 1):
+            raise ValueError(f"reset is none or some of the others; got {','.join(self.reset)!r}")
         if not validation_share(self.validation) and (self.patience or self.keep == "best"):
             raise ValueError("patience and keep=best need a validation set; got validation=0")
 
@@ -268,14 +283,24 @@ def chosen_devices(devices: int) -> list[Any]:
     return available[: devices or None]
 
 
-def dataset(settings: FindTicket, *, shape: tuple[int, int, int] | None = None) -> Dataset:
-    """The data set with its classes, half, shape (as it comes by default) and normalization."""
-    loaded = data_.load(settings.data, data_dir=settings.data_dir or None)
+def dataset(
+    settings: FindTicket, *, shape: tuple[int, int, int] | None = None, named: str = "data"
+) -> Dataset:
+    """The data set with its classes, half, shape (as it comes by default) and normalization.
+
+    Raises:
+      ValueError: where there is none such; it speaks of the flag `named` (`data` or `target`).
+    """
+    try:
+        loaded = data_.load(settings.data, data_dir=settings.data_dir or None)
+    except ValueError as error:
+        raise ValueError(f"{named}: {error}") from error
+    prefix = "" if named == "data" else f"{named}_"
     if settings.classes:
         loaded = data_.take_classes(loaded, data_.parse_classes(settings.classes))
         if loaded.classes < 2:
             raise ValueError(
-                f"classes={settings.classes} is one class, and there is nothing to "
+                f"{prefix}classes={settings.classes} is one class, and there is nothing to "
                 "tell it from; give two or more"
             )
     if settings.half:
@@ -309,7 +334,7 @@ def validation(settings: FindTicket, source: Dataset | Parts) -> int:
     """
     found, examples = validation_share(settings.validation), source.examples
     if "%" in settings.validation:
-        return round(found * examples)
+        found = round(found * examples)
     if found >= examples:
         raise ValueError(
             f"validation={settings.validation} leaves nothing of the {examples:,} training "
@@ -333,7 +358,7 @@ def recipe(
     if not 1 <= batch <= examples:
         raise ValueError(
             f"batch_size {batch} must lie in 1..{examples}, the training examples of "
-            f"{source.name}; lower it"
+            f"{source.name} beside validation={settings.validation}; lower it"
         )
 
     def steps(name: str, text: str) -> int:
@@ -342,9 +367,12 @@ def recipe(
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
-    length = steps("length", settings.length)
-    if length < 1:
-        raise ValueError(f"length must be at least one step; got {settings.length}")
+    length, warmup = steps("length", settings.length), steps("warmup", settings.warmup)
+    if warmup > length:
+        raise ValueError(
+            f"warmup={settings.warmup} is {warmup:,} steps and the length {length:,}, so that the "
+            "learning rate is never reached; lower it"
+        )
     milestones = [steps("milestones", m) for m in settings.milestones]
     chain = [0, *milestones, length]
     if milestones and any(not a < b for a, b in itertools.pairwise(chain)):
@@ -366,7 +394,7 @@ def recipe(
             settings.learning_rate,
             steps=length,
             milestones=milestones,
-            warmup=steps("warmup", settings.warmup),
+            warmup=warmup,
         ),
         batch_size=batch,
         steps=length,

@@ -84,7 +84,10 @@ class TransferTicket(FindTicket):
         choices=CONTROLS,
     )
     control_start: str = setting(
-        "theta_0", "Start point whose values the controls keep.", choices=STARTS
+        "theta_0",
+        "Start point whose values the controls keep.",
+        choices=STARTS,
+        acts=(lambda s: s.controls, "without controls"),
     )
     head: str = setting(
         "auto",
@@ -190,9 +193,11 @@ def target_settings(settings: TransferTicket, source: FindTicket) -> FindTicket:
             raise ValueError(
                 f"on_target takes name=value; {trees.unknown(name, _ON_TARGET, 'setting')}"
             )
+        if name in changes:
+            raise ValueError(f"on_target gives {name} twice; give it once")
         changes[name] = text
     same_data = settings.target == source.data
-    if same_data and settings.target_classes != source.classes:
+    if same_data and not _same_classes(settings.target_classes, source.classes):
         data_.check_disjoint(
             *(_classes(text) for text in (source.classes, settings.target_classes))
         )
@@ -204,7 +209,15 @@ def target_settings(settings: TransferTicket, source: FindTicket) -> FindTicket:
         # Published statistics belong to the source's data.
         normalize=source.normalize if source.normalize in ("own", "unit") else "own",
     )
-    return settings_.override(moved, changes)
+    try:
+        return settings_.override(moved, changes)
+    except ValueError as error:
+        raise ValueError(f"on_target: {error}") from error
+
+
+def _same_classes(*texts: str) -> bool:
+    """Whether lists of classes, empty for all, are the same classes."""
+    return len({frozenset(data_.parse_classes(text)) if text else None for text in texts}) == 1
 
 
 def _classes(text: str) -> tuple[int, ...]:
@@ -231,6 +244,8 @@ def target_recipe(
         raise ValueError(
             f"freeze={','.join(settings.freeze)} leaves nothing to train; freeze fewer parameters"
         )
+    if settings.freeze_statistics and not jax.tree.leaves(net.shapes().stats):
+        raise ValueError(f"freeze_statistics has no effect on {net.name}, which has none; drop it")
     return settings_.recipe(
         target,
         net,
@@ -267,7 +282,7 @@ def transfer(settings: TransferTicket, run: RunDir) -> int:
     source_data = settings_.dataset(source)
     source_net = settings_.network(source, source_data)
     target = target_settings(settings, source)
-    moved = settings_.dataset(target, shape=source_data.shape)
+    moved = settings_.dataset(target, shape=source_data.shape, named="target")
     net = target_network(settings, target, moved)
     how = target_recipe(settings, target, net, moved)
     held_out = settings_.validation(target, moved)

@@ -140,7 +140,10 @@ def unescape(name: str) -> str:
 
 
 def _absolute(path: str | os.PathLike[str]) -> pathlib.Path:
-    return paths.local(path, "checkpoint").absolute()  # Orbax drops relative paths silently.
+    found = paths.local(path, "checkpoint").absolute()  # Orbax drops relative paths silently.
+    if not found.name:
+        raise ValueError(f"checkpoint {str(found)!r} is the root of the file system; give another")
+    return found
 
 
 def _is_ours(path: pathlib.Path) -> bool:

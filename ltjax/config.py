@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import signal
 import sys
 from typing import Any, Generic, NoReturn, TypeVar, cast, get_type_hints
@@ -20,13 +21,13 @@ from typing import Any, Generic, NoReturn, TypeVar, cast, get_type_hints
 from absl import app, flags, logging
 
 from ltjax import trees
-from ltjax.readers import duration, floats, inside, numbers, pairs, path, steps, whole
+from ltjax.readers import duration, floats, inside, numbers, pairs, path, span, steps, whole
 
 __all__ = [
     "Flags",
-    "Interrupted",
     "Settings",
     "as_dict",
+    "as_typed",
     "define_flags",
     "describe",
     "duration",
@@ -40,6 +41,7 @@ __all__ = [
     "run",
     "run_id",
     "setting",
+    "span",
     "steps",
     "whole",
 ]
@@ -71,6 +73,7 @@ def setting(
     choices: Iterable[str] = (),
     check: Callable[[str], Any] | None = None,
     alias: str = "",
+    acts: tuple[Callable[[Any], Any], str] | None = None,
 ) -> Any:
     """A dataclass field that becomes a flag.
 
@@ -86,11 +89,13 @@ def setting(
         that a table may still grow. An empty text is one where it is the default.
       check: raises a ValueError for what a text, or a part of a tuple, must not be.
       alias: another name of the flag, which an earlier version gave it.
+      acts: with which settings the field has an effect, and when it has none, as `beside x`; a
+        flag without one is refused.
     """
     if isinstance(default, int | float) and not isinstance(default, bool):
         within = within or _WITHIN[type(default)]
     metadata = {"help": help, "unit": unit, "identity": identity, "within": within}
-    metadata |= {"choices": choices, "check": check, "alias": alias}
+    metadata |= {"choices": choices, "check": check, "alias": alias, "acts": acts}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -124,6 +129,8 @@ def _check(field: dataclasses.Field, kind: Any, value: Any) -> None:
         raise ValueError(f"{name} is {_NOUN[kind]}; got {value!r}")
     if rule["within"] and not inside(cast(float, value), rule["within"]):
         raise ValueError(f"{name} lies in {rule['within']}; got {value}")
+    if isinstance(value, tuple) and rule["choices"] and len({*value}) < len(value):
+        raise ValueError(f"{name} names something twice; got {','.join(value)}; give each once")
     for part in (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ():
         choices = tuple(rule["choices"])
         if choices and part not in choices and (part or field.default):
@@ -160,7 +167,7 @@ class Flags(Generic[T]):
         flag_values: flags.FlagValues,
         presets: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        self._cls, self._kinds = cls, _kinds(cls)
+        self._cls, self._kinds, self._values = cls, _kinds(cls), flag_values
         self._holders: dict[str, list[flags.FlagHolder]] = {}
         for field in dataclasses.fields(cast(Any, cls)):
             default = list(field.default) if isinstance(field.default, tuple) else field.default
@@ -183,13 +190,22 @@ class Flags(Generic[T]):
         """The settings.
 
         Raises:
-          ValueError: where there is no such preset, or a value breaks the rule of its field.
+          ValueError: where there is no such preset, both names of a flag are given, or a value
+            breaks the rule of its field.
         """
         values = {}
-        for name, (holder, *_) in self._holders.items():
+        for name, (holder, *others) in self._holders.items():
+            for alias in (other.name for other in others):
+                if 0 < self._values[alias].present < self._values[name].present:
+                    raise ValueError(f"{name} and {alias} are one flag; give one of them")
             use_row = name in self._row and name not in self.given
             values[name] = self._row[name] if use_row else _typed(self._kinds[name], holder.value)
-        return self._cls(**values)
+        made = self._cls(**values)
+        for field in dataclasses.fields(cast(Any, made)):
+            acts, differs = field.metadata["acts"], values[field.name] != field.default
+            if acts is not None and field.name in self.given and differs and not acts[0](made):
+                raise ValueError(f"{field.name} has no effect {acts[1]}; drop it")
+        return made
 
     @property
     def given(self) -> frozenset[str]:
@@ -311,15 +327,12 @@ def run_id(settings: Any, *, prefix: str, version: int = 1, exclude: Sequence[st
     return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-class Interrupted(KeyboardInterrupt):
-    """SIGTERM, as an exception that unwinds as Ctrl-C does."""
-
-
 def run(
     main: Callable[[], int | None] | Callable[[Sequence[str]], int | None],
     *,
     arguments: str = "",
     again: str = "the same command goes on where it stopped",
+    ending: Callable[[], None] = lambda: None,
 ) -> None:
     """Runs a binary: parses the flags, calls `main`, exits with what it returns.
 
@@ -327,10 +340,21 @@ def run(
     its flags, and `main` takes them.
 
     A bad flag, a ValueError and an OSError become one line on standard error and exit code 2;
-    LTJAX_DEBUG=1 in the environment shows the traceback too. Ctrl-C and SIGTERM become one line
-    that ends with `again`, and the exit codes of a shell, 130 and 143. Any other exception is a
-    fault of the program and keeps its traceback.
+    LTJAX_DEBUG=1 in the environment shows the traceback too. Ctrl-C and SIGTERM end the process at
+    once, after `ending`, with one line that ends with `again` and the exit codes of a shell, 130
+    and 143: what is on the disk is whole at every moment, and an exception is lost where it comes
+    up in a callback (of the garbage collector, in the middle of a compilation). Any other exception
+    is a fault of the program and keeps its traceback.
     """
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        del frame
+        try:
+            ending()
+            start = "\n" if os.isatty(2) else ""  # Below a bar.
+            _ = os.write(2, f"{start}interrupted; {again}\n".encode())
+        finally:
+            os._exit(128 + number)
 
     def guarded(argv: Sequence[str]) -> int | None:
         given = list(argv[1:])
@@ -340,19 +364,15 @@ def run(
             _fail(f"unexpected argument {argv[1]!r}; settings are flags, as --name=value")
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.FATAL)  # Orbax logs 50 lines a checkpoint.
-        _ = signal.signal(signal.SIGTERM, _terminate)
-        _ = signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            _ = signal.signal(number, stop)
         try:
             return cast(Callable[..., int | None], main)(*([given] if arguments else []))
-        except KeyboardInterrupt as error:
-            print(f"interrupted; {again}", file=sys.stderr, flush=True)
-            # What is on the disk is whole at every moment, and tearing a compiler down is not safe.
-            os._exit(143 if isinstance(error, Interrupted) else 130)
         except (ValueError, OSError) as error:
             if os.environ.get("LTJAX_DEBUG") == "1":
                 raise
             more = f"; make room, and {again}" if is_full(error) and again not in str(error) else ""
-            _fail((str(error) or type(error).__name__) + more)
+            _fail(as_typed(str(error) or type(error).__name__) + more)
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -360,9 +380,13 @@ def run(
     app.run(guarded, flags_parser=_parse)
 
 
-def _terminate(number: int, frame: Any) -> NoReturn:
-    del number, frame
-    raise Interrupted
+def as_typed(message: str, flag_values: flags.FlagValues = flags.FLAGS) -> str:
+    """A message with the names that the command line has for the flags it speaks of."""
+    for name in flag_values:
+        of = re.fullmatch(r"Alias for --(\w+)\.", flag_values[name].help or "")
+        if of and flag_values[of[1]].present == flag_values[name].present > 0:
+            message = re.sub(rf"\b{of[1]}\b", name, message)
+    return message
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -384,7 +408,7 @@ def is_full(error: BaseException | None) -> bool:
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # absl raises both.
         _fail(f"{error} (--help lists the flags)")
 
 

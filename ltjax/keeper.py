@@ -26,8 +26,8 @@ from ltjax.rundir import RunDir
 from ltjax.types import Tree
 
 
-def arrays(run: RunDir, piece: str) -> Tree:
-    """The arrays of a finished piece.
+def arrays(run: RunDir, piece: str, *, own: bool = False) -> Tree:
+    """The arrays of a finished piece; `own` ones were saved under the name of the run.
 
     Raises:
       ValueError: where they are damaged, or those of another piece.
@@ -36,8 +36,9 @@ def arrays(run: RunDir, piece: str) -> Tree:
     if not run.has_arrays(piece):
         return {}
     tree, meta = checkpoints.load(path)
-    if meta.get("piece") != piece:
-        raise ValueError(f"{path} holds {meta.get('piece')!r} instead of {piece!r}")
+    if meta.get("piece") != piece or (own and meta.get("run") != run.path.name):
+        holds = f"{meta.get('piece')!r} of {meta.get('run')!r}"
+        raise ValueError(f"{path} holds {holds} instead of {piece!r} of {run.path.name!r}")
     return tree
 
 
@@ -105,15 +106,19 @@ class DiskKeeper:
             return _note(f"{fault}; the piece is computed again")
         if not self._run.piece_done(piece):
             return None
+        records = self._run.read_piece(piece)
         try:
-            return arrays(self._run, piece), self._run.read_piece(piece)
+            return arrays(self._run, piece, own=True), records
         except (ValueError, OSError) as error:
+            self._run.drop_arrays(piece)
             return _note(f"{error}; the piece is computed again")
 
     def _partial(self, piece: str) -> Tree | None:
         """The state of an unfinished piece, where this run left one that can be read."""
         path = self._run.partial_state(piece)
         if not checkpoints.exists(path):
+            if self._run.partial.is_file():
+                self._run.remove_partial()
             return None
         try:
             tree, meta = checkpoints.load(path)

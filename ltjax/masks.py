@@ -42,7 +42,8 @@ def sparse(
         state = optimizer.init(params)
 
     It sees zeros for gradients and values of pruned weights, so that no norm, trust ratio or
-    moment counts them, and none of their updates comes out. Its state is that of `optimizer`.
+    moment counts them, and none of their updates comes out; the same holds for the `grad` and the
+    `value_fn` of optimizers that take them. Its state is that of `optimizer`.
 
     Means over a leaf still count the zeros: RMS clipping (`optax.clip_by_block_rms`) and RMS
     scaling, as in Adafactor. So does what depends on the shape of a leaf: factored moments
@@ -65,6 +66,10 @@ def sparse(
         return inner.init(params)
 
     def update(updates: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
+        if extra.get("grad") is not None:
+            extra["grad"] = apply(extra["grad"], mask)
+        if callable(of := extra.get("value_fn")):  # A line search differentiates it.
+            extra["value_fn"] = lambda params, *a, **kw: of(apply(params, mask), *a, **kw)
         if params is not None:
             params = apply(params, mask)
         updates, state = inner.update(apply(updates, mask), state, params, **extra)

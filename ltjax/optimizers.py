@@ -6,6 +6,7 @@ and an old schedule position.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import functools
 from typing import Any
 
 import jax
@@ -26,6 +27,9 @@ OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
 }
 
 DECAYS = ("l2", "decoupled")
+
+LOSS = ("value", "grad", "value_fn")
+"""What optax optimizers ask about the loss of a batch, by their names for it."""
 
 
 def make(
@@ -123,7 +127,9 @@ AGES = (
     *("ScaleByAdamState", "ScaleByAmsgradState", "ScaleByAdanState", "ScaleByBeliefState"),
     *("ScaleByRmsWithCountState", "ScaleByRStdDevWithCountState", "ScaleByNovogradState"),
     *("ScaleByLionState", "FactoredState", "EmaState", "MuonState"),
-    *("ApplyEvery", "LookaheadState", "ApplyIfFiniteState", "MultiStepsState"),
+    *("ApplyEvery", "LookaheadState", "ApplyIfFiniteState", "MultiStepsState", "SAMState"),
+    *("ReduceLROnPlateauState", "ScaleByLBFGSState", "ZoomLinesearchInfo"),
+    "BacktrackingLinesearchInfo",
 )
 """The states whose counts are the age of what they gathered (to correct its bias, or to know when
 it is full): they go with it, and are 0 in a fresh state."""
@@ -142,6 +148,38 @@ def at_step(state: Tree, step: jax.Array | int) -> Tree:
         return jnp.full_like(leaf, step) if POSITIONS.get(owner) == field else leaf
 
     return _map_counts(moved, state)
+
+
+def asked(optimizer: Optimizer, params: Params) -> tuple[str, ...]:
+    """What an optimizer has to be told beside gradients and parameters: `LOSS`, or nothing.
+
+    Args:
+      optimizer: any.
+      params: the parameters that train, or their shapes; nothing is computed.
+
+    Raises:
+      ValueError: where it makes no step from either, with what it says.
+    """
+    inner: Any = optax.with_extra_args_support(optimizer)  # pyright: ignore[reportArgumentType]
+
+    def step(params: Params, names: tuple[str, ...]) -> Params:
+        loss = jnp.float32(0)
+        told = {"value": loss, "grad": params, "value_fn": lambda p: optax.tree.sum(p) * loss}
+        told = {name: told[name] for name in names}
+        return inner.update(params, inner.init(params), params, **told)[0]
+
+    said = []
+    for names in ((), LOSS):
+        try:
+            _ = jax.eval_shape(functools.partial(step, names=names), params)
+        except Exception as error:
+            said.append(" ".join(str(error).split())[:200])
+        else:
+            return names
+    raise ValueError(
+        f"the optimizer makes no step ({said[0]}); it is given gradients and parameters as nested "
+        f"dicts and, where it asks, {', '.join(LOSS)} of the loss; take one that needs no more"
+    )
 
 
 def check_schedules(optimizer: Optimizer, params: Params) -> None:
@@ -163,7 +201,7 @@ def check_schedules(optimizer: Optimizer, params: Params) -> None:
         if owner not in POSITIONS and owner not in AGES:
             raise ValueError(
                 f"{owner or 'the optimizer'} counts {field}, which may be the position of a "
-                f"schedule and could not go on at a step; {way_out}"
+                f"schedule and could not go on at a step; {way_out}, or begin afresh at step 0"
             )
         return leaf
 

@@ -136,7 +136,7 @@ def _ticket(arrays: Mapping[str, np.ndarray], prunable: Any, meta: Any) -> Ticke
 
 
 def _unpacked(shape: np.ndarray, bits: np.ndarray, name: str) -> np.ndarray:
-    sizes = [int(n) for n in shape]
+    sizes = [int(n) for n in shape.ravel()]
     size = math.prod(sizes)  # Held against what is there before anything is made of that size.
     fits = shape.dtype == np.int64 and bits.dtype == np.uint8 and shape.ndim == bits.ndim == 1
     fits = fits and all(n >= 0 for n in sizes) and bits.size == -(-size // 8)
@@ -184,5 +184,6 @@ def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
+            _require(isinstance(branch, dict), f"{name!r} lies inside of another leaf")
         branch[last] = leaf
     return tree

@@ -5,7 +5,7 @@ are ranked together. A *plan* holds the number of weights that each group keeps 
 known before anything is trained, because the counts are exact.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import itertools
 import math
@@ -227,7 +227,7 @@ def plan(
     rate: float,
     levels: int,
     rates: Mapping[str, float] | None = None,
-    densities: Sequence[float] | np.ndarray | jax.Array = (),
+    densities: Iterable[float] | np.ndarray | jax.Array = (),
     scope: str = "layerwise",
     live: Mapping[str, int] | None = None,
     head: str = "head",
@@ -245,7 +245,7 @@ def plan(
       levels: rounds; ignored where `densities` are given.
       rates: rate by kind of layer or by pattern, first match wins, instead of `rate`;
         0 leaves those layers dense.
-      densities: falling target densities, one a level, as any sequence or array. A group with a
+      densities: falling target densities, one a level, as any iterable or array. A group with a
         rule prunes the share (1 - density) * its rate / `rate` (half for the output layer of
         paper 004).
       scope: `layerwise` ranks within each leaf, `global` over all leaves of the same rule.
@@ -281,8 +281,9 @@ def plan(
     groups = tuple(tuple(names) for names in members.values())
     group_rates = tuple(rule_of[group[0]][1] for group in groups)
     totals = tuple(sum(sizes[name] for name in group) for group in groups)
-    if np.size(densities):
-        nominal = _falling(densities)
+    asked = _numbers(densities)
+    if asked.size:
+        nominal = _falling(asked)
         counts = _counts_for_densities(nominal, totals, group_rates, rate)
     else:
         nominal = tuple((1 - rate) ** level for level in range(levels + 1))
@@ -337,8 +338,17 @@ def _check_rates(rate: float, rates: Mapping[str, float], scope: str, levels: in
         raise ValueError(f"levels is the number of rounds, 0 or more; got {levels}")
 
 
-def _falling(densities: Sequence[float] | np.ndarray | jax.Array) -> tuple[float, ...]:
-    given = np.asarray(densities, float)
+def _numbers(densities: Iterable[float] | np.ndarray | jax.Array) -> np.ndarray:
+    given = list(densities) if isinstance(densities, Iterator) else densities
+    try:
+        return np.asarray(given, float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"densities are numbers, one a level (0.2 for 20 %); got {given!r}"
+        ) from error
+
+
+def _falling(given: np.ndarray) -> tuple[float, ...]:
     chain = [1.0, *map(float, given.ravel())]
     if chain[1] == 1.0:
         del chain[1]

@@ -53,6 +53,16 @@ def duration(text: str) -> None:
     _ = steps(text, examples=1, batch=1)
 
 
+def span(text: str) -> None:
+    """Refuses what is no duration above 0; the check of a field.
+
+    Raises:
+      ValueError: as `steps`, and for 0.
+    """
+    if steps(text, examples=1, batch=1) < 1:
+        raise ValueError(f"this duration is above 0, as 500it or 1ep; got {text!r}")
+
+
 def inside(value: float, within: str) -> bool:
     """Whether a number lies in an interval such as `[0, 1)` or `(0, inf)`; NaN lies in none."""
     left, right = within[0], within[-1]

@@ -169,7 +169,7 @@ def loads(text: str) -> list[Record]:
         if line.strip():
             try:
                 records.append(_checked(json.loads(line)))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 said = "is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
                 raise ValueError(f"the record in line {number} {said}") from error
     return records

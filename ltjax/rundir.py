@@ -7,6 +7,7 @@ run writes stands in this module.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
@@ -176,7 +177,8 @@ class RunDir:
             return [str(error)]
         if _sum(self.records_file) != hashlib.sha256(text.encode()).hexdigest():
             return [f"{self.records_file} is missing, or not what its pieces are"]
-        return [] if self.report.exists() else [f"{self.report} is missing"]
+        made = (self.provenance_file, self.report)
+        return [f"{file} is missing" for file in made if not file.exists()]
 
     def create(self) -> "RunDir":
         """Makes and locks the directory, and writes settings and provenance.
@@ -186,7 +188,7 @@ class RunDir:
             directory is not one of this run; nothing in it has been touched then.
         """
         try:
-            self._check_settings()
+            self.check()
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("a+")
         except OSError as error:
@@ -195,7 +197,7 @@ class RunDir:
             ) from error
         try:
             self._take(lock)
-            self._check_settings()
+            self.check()
             for leftover in self.path.rglob(".*.part"):  # Of a killed `write_whole`.
                 leftover.unlink()
             results.write_whole(self.settings_file, _json(self._settings))
@@ -203,7 +205,8 @@ class RunDir:
             if self._provenance not in known:
                 results.write_whole(self.provenance_file, _json([*known, self._provenance]))
         except BaseException as error:
-            lock.close()
+            with contextlib.suppress(OSError):  # What a full disk did not take is written again.
+                lock.close()
             self._explain(error)
             raise
         self._lock = lock
@@ -226,7 +229,12 @@ class RunDir:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
 
-    def _check_settings(self) -> None:
+    def check(self) -> None:
+        """Refuses a directory that is not of this run; touches nothing.
+
+        Raises:
+          ValueError: where it holds another run, or something else.
+        """
         if not self.path.is_dir():
             return
         if not self.settings_file.exists():
@@ -293,8 +301,7 @@ class RunDir:
 
     def remove_partial(self) -> None:
         """Deletes the states of unfinished pieces."""
-        self._check_locked()
-        shutil.rmtree(self.partial, ignore_errors=True)
+        self._remove(self.partial)
 
     def settings(self) -> dict[str, Any]:
         """The settings that name the run, as they were written.
@@ -340,6 +347,16 @@ class RunDir:
         """Whether a piece that is done has a checkpoint."""
         return bool(_read_json(self._seal_file(name), dict).get("arrays"))
 
+    def drop_arrays(self, name: str) -> None:
+        """Deletes what is left of the checkpoint of a piece that was done and is damaged."""
+        self._remove(self.ticket(name))
+
+    def _remove(self, path: pathlib.Path) -> None:
+        self._check_locked()
+        if path.is_file():
+            path.unlink()
+        shutil.rmtree(path, ignore_errors=True)
+
     def finish_piece(self, name: str, records: Iterable[results.Record]) -> None:
         """Seals and writes the records of a piece: its last act, which makes it done.
 
@@ -360,7 +377,7 @@ class RunDir:
             before = _read_json(seal, dict, way="").get("sha256") if seal.exists() else None
         except (ValueError, OSError):
             before = None
-        if before not in (None, told["sha256"]):
+        if isinstance(before, str) and before != told["sha256"]:
             raise ValueError(
                 f"piece {name} of {self.path}, computed again, gives other records than before, "
                 "so it ran on other devices or versions; take those, or another out directory"

@@ -4,7 +4,7 @@ import os
 import pathlib
 from typing import Any
 
-from ltjax import checkpoints, paths, portable, tickets
+from ltjax import checkpoints, masks, paths, population, portable, tickets
 from ltjax.lottery.common import Found, failed_steps, piece_of
 from ltjax.portable import export
 from ltjax.rundir import RunDir
@@ -111,7 +111,12 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
         raise ValueError(f"{run} {_what_it_is(directory)}")
     found: list[Found] = []
     while directory.piece_done(piece := piece_of(len(found))):
-        tree, _ = checkpoints.load(directory.ticket(piece))
+        tree, meta = checkpoints.load(directory.ticket(piece))
+        if meta.get("piece") != piece:
+            raise ValueError(
+                f"{directory.ticket(piece)} holds {meta.get('piece')!r}; run the command of "
+                f"{directory.path} again"
+            )
         records = directory.read_piece(piece)
         try:
             if not found:
@@ -134,12 +139,28 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
                 )
             )
             tickets.check_parts(found[-1])
+            _check_kept(found[-1])
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise ValueError(
                 f"{piece} of {run} holds no tickets: {type(error).__name__}: {error}; delete "
                 f"{directory.path} and run the command again"
             ) from error
     return found
+
+
+def _check_kept(level: Found) -> None:
+    """Refuses masks that are not those of the records beside them.
+
+    Raises:
+      ValueError: with both numbers.
+    """
+    for record in level.records:
+        mask = population.member(level.mask, record.replicate)
+        kept = masks.count(mask, level.prunable).kept
+        if kept != record.kept:
+            raise ValueError(
+                f"replicate {record.replicate} keeps {kept} weights and its record {record.kept}"
+            )
 
 
 def _what_it_is(run: RunDir) -> str:

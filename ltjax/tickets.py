@@ -246,13 +246,13 @@ def check(ticket: Ticket) -> None:
         raise ValueError(f"meta, and settings in it, are dicts; got {_short(meta)}")
     for name in ("level", "replicate"):
         number = meta.get(name, 0)
-        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        if type(number) is not int or not 0 <= number < 2**31:
             raise ValueError(
-                f"{name} of a ticket is a whole number, 0 or more; got {_short(number)}"
+                f"{name} of a ticket is a whole number in [0, 2147483647]; got {_short(number)}"
             )
     for name in ("density", "nominal"):
         share = meta.get(name, 1.0)
-        if not isinstance(share, int | float) or not 0 <= share <= 1:
+        if type(share) not in (int, float) or not 0 <= share <= 1:
             raise ValueError(f"{name} of a ticket lies in [0, 1]; got {_short(share)}")
 
 

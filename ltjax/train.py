@@ -73,8 +73,10 @@ class Recipe:
     Attributes:
       apply: as `models.Network.apply`; in training it gets a key a step.
       optimizer: an optax transformation; its updates are multiplied by the schedule. It sees the
-        parameters that train, masked (`masks.sparse`), with None for frozen ones. Schedules inside
-        it stand where `schedule` would (`optimizers.at_step`).
+        parameters that train, masked (`masks.sparse`), with None for frozen ones, and where it asks
+        the loss of the batch as `value`, `grad` and `value_fn`. Schedules inside it stand where
+        `schedule` would (`optimizers.at_step`). What is evaluated are the trained parameters, no
+        average that an optimizer keeps beside (`schedule_free`).
       schedule: learning rate of a step, or None where the optimizer is complete by itself.
       batch_size: examples a step.
       steps: steps of the whole training.
@@ -246,7 +248,9 @@ def _steps(
 
         params = moving(variables.params, recipe)
         (loss, stats), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
+        told = {"value": loss, "grad": grads, "value_fn": lambda p: loss_of(p)[0]}
+        asked = {name: told[name] for name in optimizers.asked(recipe.optimizer, params)}
+        updates, opt_state = optimizer.update(grads, opt_state, params, **asked)
         if recipe.schedule is not None:
             rate = jnp.asarray(recipe.schedule(t + member.schedule_offset), jnp.float32)
             updates = jax.tree.map(lambda u: (rate * u).astype(u.dtype), updates)

@@ -202,8 +202,19 @@ from ltjax import config
 class Settings(config.Settings):
     fault: str = config.setting("none", "What goes wrong.")
     levels: int = config.setting(8, "Rounds of pruning.", unit="rounds")
+    calm: bool = config.setting(False, "Nothing.")
 
 _SETTINGS = config.define_flags(Settings, presets={"few": {"levels": 2}})
+
+class Dying:
+    def __init__(self, number):
+        self.number = number
+    def __del__(self):  # An exception that comes up here is lost.
+        os.kill(os.getpid(), self.number)
+        sum(range(1000))
+
+def swallowed(number):
+    Dying(number)
 
 def main():
     settings = _SETTINGS()
@@ -215,9 +226,9 @@ def main():
     if settings.fault == "full":
         raise OSError(28, "No space left on device", "/some/where")
     if settings.fault == "interrupt":
-        raise KeyboardInterrupt
+        swallowed(2)
     if settings.fault == "stop":
-        os.kill(os.getpid(), 15)
+        swallowed(15)
     if settings.fault == "bug":
         raise KeyError("bug")
     print("levels", settings.levels)
@@ -263,6 +274,7 @@ def test_help_lists_the_settings_under_the_binary(binary):
         (["--levels=-1"], "error: levels lies in [0, 2147483647]; got -1\n"),
         (["--preset=fewer"], "error: no preset 'fewer'; did you mean few? there are: few\n"),
         (["--level=2"], "Did you mean: levels ? (--help lists the flags)\n"),
+        (["--nocalm=1"], "does not take an argument (--help lists the flags)\n"),
         (["stray"], "error: unexpected argument 'stray'; settings are flags, as --name=value\n"),
     ],
 )

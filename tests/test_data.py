@@ -76,12 +76,24 @@ def test_classes_of_a_subset_keep_their_published_numbers():
     direct = data.take_classes(made_up(), (2, 4))
     np.testing.assert_array_equal(twice.train.images, direct.train.images)
     np.testing.assert_array_equal(twice.train.labels, direct.train.labels)
+    assert data.take_classes(made_up(), np.array([4, 2])).label_map == direct.label_map
+
+
+def test_classes_without_examples_are_no_data_set():
+    ds = made_up()
+    few = dataclasses.replace(ds, test=data.Split(ds.test.images[:1], ds.test.labels[:1]))
+    other = [c for c in range(ds.classes) if c != few.test.labels[0]]
+    with pytest.raises(ValueError, match="has no test example of the classes"):
+        data.take_classes(few, other)
 
 
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
         ((), "no classes to take; .* has 0-4"),
+        (np.zeros(0, int), "no classes to take"),
+        ("01", r"whole numbers, as \[0, 2, 7\]; got '01'"),
+        (2, "whole numbers, .* got 2"),
         ((1, 1, 2), "classes 1 are named twice"),
         ((3, 5, 9), "no classes 5,9; 'made_up' has 0-4"),
         ((-1,), "no classes -1"),
@@ -278,6 +290,7 @@ def labels(change):
         (images(lambda x: x[:, 1:]), "must have one shape"),
         (labels(lambda y: y[1:]), "one label for each"),
         (lambda s: data.Split(s.images[:0], s.labels[:0]), "at least one"),
+        (labels(lambda y: np.ma.array(y, mask=y > 2)), "labels of 'made_up' are masked in part"),
         (labels(lambda y: y - 1), "range from -1 to 3"),
         (labels(lambda y: y + 1), "range from 1 to 5"),
         (labels(lambda y: y + 0.5), "whole numbers; got float64: they are not cast"),

@@ -177,7 +177,7 @@ def test_training_examples_need_labels(tmp_path):
     tfds_writer.write("imagenet2012", tmp_path, {"train": unlabelled(rows), "validation": rows})
     assert_refused("imagenet2012", "has no label in its split 'train'", data_dir=tmp_path)
     tfds_writer.write(
-        "imagenet2012", tmp_path / "2", {"train": [*rows, *unlabelled(rows)], "validation": rows}
+        "imagenet2012", tmp_path / "2", {"train": [*unlabelled(rows), *rows], "validation": rows}
     )
     assert_refused(
         "imagenet2012", "training labels .* must be in .* from -1 to", data_dir=tmp_path / "2"

@@ -215,6 +215,21 @@ def test_what_a_finished_search_has_lost_is_named_and_made_again(finished, tmp_p
     assert_trees_equal(arrays(run.path), arrays(found))
     _ = search.run(settings)
     assert "note" not in capfd.readouterr().err
+    tickets = [run.ticket(f"source_0{i}") for i in (1, 2)]
+    swapped = [tickets[0].with_name("x"), *tickets]
+    for old, new in zip([*tickets, swapped[0]], [swapped[0], *tickets], strict=True):
+        old.rename(new)
+    (run.ticket("source_00") / "SHA256SUMS").unlink()
+    run.provenance_file.unlink()
+    _ = search.run(settings)
+    told = capfd.readouterr().err
+    for words in ("provenance.json is missing", "holds 'source_02' of", "it has no SHA256SUMS"):
+        assert words in told
+    assert files(run.path) == whole
+    assert_trees_equal(arrays(run.path), arrays(found))
+    run.settings_file.write_text("[]")
+    with pytest.raises(ValueError, match=r"settings\.json holds something else"):
+        _ = search.run(settings)
 
 
 @pytest.mark.parametrize("content", [None, "text", {"step": 3}, {"other": 1}])

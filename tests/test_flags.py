@@ -86,11 +86,21 @@ MORE = [
     (FindTicket, "--validation=0% --keep=best", "keep=best need a validation set"),
     (FindTicket, "--validation=0 --patience=2", "patience and keep=best need a validation set"),
     (FindTicket, "--validation=100%", r"validation: each number lies in \[0, 100\)"),
+    (FindTicket, "--reset=", "reset is none or some"),
+    (FindTicket, "--reset=weights,weights", "reset names something twice"),
+    (FindTicket, "--length=0", "length: this duration is above 0"),
+    (FindTicket, "--evaluate_every=0.0ep", "evaluate_every: this duration is above 0"),
+    (FindTicket, "--validation=%", "validation: a percentage is one number"),
+    (FindTicket, "--levels=3 --densities=0.5", "levels has no effect beside densities"),
+    (FindTicket, "--rate=0.3 --densities=0.5", "rate has no effect beside densities"),
+    (FindTicket, "--decay=decoupled", "decay has no effect without weight_decay"),
+    (FindTicket, "--score_batch=9", "score_batch has no effect on a score that sees no data"),
     (FindTicket, "--length=3000000000it", "length: a duration is at most"),
     (FindTicket, "--out=gs://bucket", "out: .*not local"),
     (FindTicket, "--out=", "out: "),
     (FindTicket, "--out=/tmp/\udcff", "out: .*not ASCII and this locale is not UTF-8"),
     (TransferTicket, "--starts=", "starts is empty"),
+    (TransferTicket, "--controls= --control_start=theta_k", "control_start has no effect"),
     (TransferTicket, "--head=keep --head_hidden=10", "head=keep, and head_hidden"),
     (TransferTicket, "--head_hidden=0", "head_hidden: widths"),
     (MultipleTickets, "--flips=99", "flips are different rounds of 1..10"),
@@ -99,6 +109,7 @@ MORE = [
     (ClassHalves, "--extra_splits=5 --splits=4", "extra_splits lies in 2..4"),
     (ClassHalves, "--size=100000", r"size lies in \[0, 512\]"),
     (FrankleCarbin, "--xor_trials=0", r"xor_replicates lies in \[1, 1000000\]"),
+    (FrankleCarbin, "--trials=4 --replicates=5", "replicates and trials are one flag"),
     (FrankleCarbin, "--sizes=300-0", "sizes: widths of layers"),
     (FrankleCarbin, "--sizes=", "sizes is empty"),
     (FrankleCarbin, "--densities=", "densities is empty"),
@@ -122,6 +133,21 @@ def test_an_old_name_of_a_flag_is_the_same_flag():
     assert {"replicates", "repeats", "length"} < flags_.chosen
     assert parse(MultipleTickets, "--fc_rate=0.5")[0].fc_learning_rate == 0.5
     assert parse(Report, "--to=x")[0].out == "x"
+
+
+def test_a_flag_that_acts_is_taken_and_one_that_a_preset_set_may_be_idle():
+    assert parse(FindTicket, "--levels=3", "--decay=decoupled", "--weight_decay=0.1")
+    assert parse(FindTicket, "--rate=0.3", "--densities=0.5", "--rates=output=0.1")
+    assert parse(TransferTicket, "--preset=mnist-to-fashion", "--densities=0.5")
+
+
+def test_messages_name_a_flag_as_it_was_typed():
+    values = flags.FlagValues()
+    _ = config.define_flags(FrankleCarbin, values)
+    message = "replicates lies in [1, 10000], more_replicates and --xor_replicates not"
+    values(["binary", "--trials=0", "--xor_replicates=3"])
+    typed = "trials lies in [1, 10000], more_replicates and --xor_replicates not"
+    assert config.as_typed(message, values) == typed
 
 
 COMMON = {"data_dir", "out", "devices", "layout", "save_seconds", "seed", "dry_run"}

@@ -118,6 +118,8 @@ def test_a_ticket_is_judged_on_what_its_search_held_out(phase, saved):
     for members, _ in TRAINER.seen:
         np.testing.assert_array_equal(members.validation_rows, TRAINER.seen[0][0].validation_rows)
     source = TRAINER.seen[0][0]
+    one, two = map(set, source.validation_rows.tolist())
+    assert len(one & two) < HELD / 2  # Each replicate holds out its own.
     if saved:
         ticket = levels[2].ticket(1)
         meta = json.loads(json.dumps(ticket.meta))

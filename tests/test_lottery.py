@@ -204,6 +204,7 @@ WRONG = [
     ({"reset": ["wieghts"]}, "did you mean weights"),
     ({"rewind": "ende"}, "rewind point is a step"),
     ({"rewind": 4}, "recipe.snapshot must be the rewind step 4; got 5"),
+    ({"recipe": {"steps": 2**30}, "reset": ["weights"]}, r"below 2\*\*31 together"),
     ({"validation": 50}, r"validation must lie in 0\.\.49"),
     ({"validation": -1}, r"validation must lie in 0\.\.49"),
     ({"validation": 45}, "batch_size 8 is larger than the 5 training examples"),

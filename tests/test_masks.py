@@ -58,14 +58,24 @@ def loss(params, t):
     return jax.nn.logsumexp(logits * 3) + rest + jnp.sum(params["dense_0"]["bias"] ** 2)
 
 
-gradients = jax.jit(jax.grad(loss))
+loss_and_gradients = jax.jit(jax.value_and_grad(loss))
 
 
-def trained(optimizer, params, gradients, steps=6):
-    update, state = jax.jit(optimizer.update), optimizer.init(params)
-    for t in range(steps):
-        updates, state = update(gradients(params, jnp.float32(t)), state, params)
-        params = optax.apply_updates(params, updates)
+def trained(optimizer, params, asked, mask=None, steps=6):
+    """All parameters after training, or only those that a mask keeps, as vectors."""
+    filled = (lambda p: p) if mask is None else (lambda p: whole(p, mask))
+
+    @jax.jit
+    def step(params, state, value, grad, t):
+        of_loss = {"value": value, "grad": grad, "value_fn": lambda p: loss(filled(p), t)}
+        of_loss = {name: of_loss[name] for name in asked}
+        updates, state = optimizer.update(grad, state, params, **of_loss)
+        return optax.apply_updates(params, updates), state
+
+    state = optimizer.init(params)
+    for t in map(jnp.float32, range(steps)):
+        value, grad = loss_and_gradients(filled(params), t)
+        params, state = step(params, state, value, grad if mask is None else live(grad, mask), t)
     return params
 
 
@@ -99,6 +109,14 @@ OPTIMIZERS = {
     "lars": optax.lars(0.1, weight_decay=0.1),
     "clip in multi steps": optax.MultiSteps(optax.chain(CLIP, optax.adam(0.01)), 2),
     "normalized": optax.chain(optax.normalize_by_update_norm(), optax.sgd(0.1)),
+    "polyak": optax.polyak_sgd(0.1),
+    "plateau": optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(patience=1)),
+    "line search": optax.chain(
+        optax.sgd(0.1), optax.scale_by_backtracking_linesearch(max_backtracking_steps=3)
+    ),
+    "sam": optax.contrib.sam(optax.adam(0.01), optax.sgd(0.05), sync_period=2),
+    "schedule free": optax.contrib.schedule_free_adamw(0.01, warmup_steps=2),
+    "prodigy": optax.contrib.prodigy(1.0),
     "adafactor without means": optax.adafactor(
         0.01, multiply_by_parameter_scale=False, clipping_threshold=None
     ),
@@ -113,6 +131,9 @@ EXCEPTIONS = {  # What takes a mean over a leaf, or its shape, counts the pruned
         clipping_threshold=None,
     ),
     "muon": optax.contrib.muon(0.01),
+    "clip by unit": optax.chain(optax.adaptive_grad_clip(0.01), optax.sgd(0.1)),
+    "centralized": optax.chain(optax.centralize(), optax.sgd(0.1)),
+    "noise": optax.noisy_sgd(0.1, key=jax.random.key(0)),
 }
 
 
@@ -121,12 +142,12 @@ def both_ways(optimizer):
     params = small_params()
     mask = random_mask(params)
     params = masks.apply(params, mask)
-    masked = trained(masks.sparse(optimizer, mask), params, gradients)
+    asked = optimizers.asked(optimizer, params)
+    masked = trained(masks.sparse(optimizer, mask), params, asked)
     for p, m in zip(jax.tree.leaves(masked), jax.tree.leaves(mask), strict=True):
         np.testing.assert_array_equal(p[~m], 0)
-    alone = trained(
-        optimizer, live(params, mask), lambda v, t: live(gradients(whole(v, mask), t), mask)
-    )
+    inner = optax.with_extra_args_support(optimizer)
+    alone = trained(inner, live(params, mask), asked, mask)
     assert trees_differ(alone, live(params, mask))
     return live(masked, mask), alone
 
@@ -142,7 +163,7 @@ def test_values_at_pruned_places_do_not_count_where_init_could_not_look():
     params = small_params()
     mask = random_mask(params)
     optimizer = masks.sparse(optax.lamb(0.01, weight_decay=0.1), mask)
-    state, grads = jax.jit(optimizer.init)(params), gradients(params, 0.0)
+    state, grads = jax.jit(optimizer.init)(params), loss_and_gradients(params, 0.0)[1]
     ours, right = (
         optimizer.update(grads, state, p)[0] for p in (params, masks.apply(params, mask))
     )

@@ -368,8 +368,12 @@ class Own(nn.Module):
             x = nn.BatchNorm(use_running_average=train)(x)
         if has("dropout"):
             x = nn.Dropout(0.5, deterministic=not train, name="drop")(x)
+        if has("stuck"):
+            x = nn.remat(nn.BatchNorm)(momentum=1, use_running_average=not train, name="stuck")(x)
         if has("idle"):
-            x = nn.Dropout(0.5, deterministic=True, name="idle")(x)
+            x = type("Other", (nn.Dropout,), {})(np.float32(0.5), deterministic=True, name="idle")(
+                x
+            )
         if has("unset"):
             x = nn.Dropout(0.5)(x)
         if has("always"):
@@ -543,6 +547,7 @@ INFERENCE = called(", inference=True", "not inference")
         (Plain(("pair",)), {}, r"returns a tuple; a network returns its logits alone"),
         (Plain(("norm",)), {}, r"running statistics but no argument `train`"),
         (Trains(("still", "norm")), {}, r"never moves its statistics still/mean, still/var"),
+        (Trains(("stuck",)), {}, r"never moves its .*: stuck keeps a share of 1 of the old ones"),
         (INFERENCE(("norm",)), {}, r"running statistics but no argument `train`"),
         (Trains(("turned",)), {}, r"train=False; it must draw and change nothing.*ModifyScope"),
         (Plain(("cache",)), {}, r"variables cache; a network may have params and batch_stats"),
@@ -554,6 +559,7 @@ INFERENCE = called(", inference=True", "not inference")
         (Plain(("always",)), {}, r"train=False; it must draw and change nothing .*\"dropout\""),
         (INFERENCE(("dropout",)), {}, r"without dropout: drop never acts"),
         (INFERENCE(("noise",)), {}, r"only where `inference` is False, which nobody says"),
+        (called("", "self.on", on=False)(("noise",)), {}, r"only where `on` is True, which nobody"),
         (KEYWORDS(("dropout",)), {}, r"takes any keyword, so nobody can know which one says"),
         (
             called(", mode", "mode == 'train'")(),

@@ -183,13 +183,19 @@ def _shorten(name):
 KERNEL = "Dense_0/kernel"
 
 
+def _inside(name):
+    return lambda arrays, about: arrays.update(
+        {f"{part}/{name}": arrays[f"{part}/{KERNEL}"] for part in ("shape", "mask", "theta_0")}
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (_set(f"shape/{KERNEL}", [20, 50]), "bits of 'Dense_0/kernel' do not fit the shape"),
         (_set(f"shape/{KERNEL}", [-20, -5]), "do not fit the shape"),
         (_set(f"shape/{KERNEL}", [20.0, 5.0]), "do not fit the shape"),
-        (_set(f"shape/{KERNEL}", [[20, 5]]), "is no whole portable ticket"),
+        (_set(f"shape/{KERNEL}", [[20, 5]]), "do not fit the shape"),
         (_set(f"shape/{KERNEL}", [2**40, 2**40]), "do not fit the shape"),
         (_set(f"shape/{KERNEL}", [2**32, 2**32]), "do not fit the shape"),
         (_set(f"shape/{KERNEL}", [0, 2**62]), "do not fit the shape"),
@@ -208,6 +214,9 @@ KERNEL = "Dense_0/kernel"
         (_about("prunable", [KERNEL]), "the mask prunes in leaf 'head/kernel'"),
         (_about("meta", [1]), "meta, and settings in it, are dicts"),
         (_about("meta", {"level": "2"}), "level of a ticket is a whole number"),
+        (_about("meta", {"level": 2**31}), r"whole number in \[0, 2147483647\]; got 2147483648"),
+        (_about("meta", {"nominal": True}), r"nominal of a ticket lies in \[0, 1\]; got True"),
+        (_inside("Dense_0"), "'Dense_0/bias' lies inside of another leaf"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(file, change, message):

@@ -167,11 +167,19 @@ def test_every_score_and_scope_prunes_the_planned_count_and_shrinks(score, scope
 
 @pytest.mark.parametrize(
     "chosen",
-    [np.linspace(1, 0.25, 4), jnp.array([0.75, 0.5, 0.25]), (0.75, 0.5, 0.25), np.float32(0.25)],
+    [
+        np.linspace(1, 0.25, 4),
+        jnp.array([0.75, 0.5, 0.25]),
+        (0.75, 0.5, 0.25),
+        lambda: (n / 4 for n in (3, 2, 1)),
+        np.float32(0.25),
+    ],
 )
-def test_densities_may_be_any_sequence_or_array(chosen):
+def test_densities_may_be_any_iterable_or_array(chosen):
+    chosen = chosen() if callable(chosen) else chosen
     plan = pruning.plan(small_params(), rate=0.2, levels=0, densities=chosen)
-    assert plan.nominal == ((1.0, 0.25) if np.ndim(chosen) == 0 else (1.0, 0.75, 0.5, 0.25))
+    one = isinstance(chosen, np.float32)
+    assert plan.nominal == ((1.0, 0.25) if one else (1.0, 0.75, 0.5, 0.25))
     assert all(type(density) is float for density in plan.nominal)
     assert plan.density(plan.levels) == pytest.approx(0.25, abs=0.01)
 
@@ -270,6 +278,8 @@ def test_target_densities_prune_the_output_by_half_as_paper_004():
         ({"rate": 0.2, "densities": np.array([20.0, 10])}, r"0\.2 for 20 %.*got \[20.0, 10.0\]"),
         ({"rate": 0.2, "densities": (0.5, np.nan)}, "densities must fall"),
         ({"rate": 0.2, "densities": np.array([[0.5, 0.2]])}, "one number a level"),
+        ({"rate": 0.2, "densities": [[0.5], [0.5, 0.2]]}, "one a level .* got .* 0.2"),
+        ({"rate": 0.2, "densities": {0.5, 0.2}}, "numbers, one a level .* got {"),
         ({"rate": 0.2, "rates": {"dense": 0.4}, "densities": (0.4,)}, "would prune 1.20"),
     ],
 )

@@ -2,9 +2,11 @@ import contextlib
 import errno
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
+import types
 
 import jax
 import pytest
@@ -303,12 +305,17 @@ def test_a_full_disk_is_named_with_the_way_on(error, tmp_path):
         raise ValueError("wrapped") from error
 
 
-def test_a_full_disk_at_the_very_start_leaves_no_lock(tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["fsync", "lock"])
+def test_a_full_disk_at_the_very_start_leaves_no_lock(place, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
+        if place == "fsync":
+            patch.setattr(os, "fsync", full)
+        else:  # Closing it writes again what the disk did not take.
+            patch.setattr(rundir.RunDir, "_take", full)
+            patch.setattr(pathlib.Path, "open", lambda *_: types.SimpleNamespace(close=full))
         with pytest.raises(OSError, match=r"disk of .*run-1 is full"):
             make(tmp_path).create()
     make(tmp_path).create().close()

@@ -181,6 +181,40 @@ def test_an_optimizer_that_cannot_go_on_at_a_step_is_refused(optimizer, message,
     optimizers.check_schedules(optax.MultiSteps(optax.adam(0.1), 2), network.shapes().params)
 
 
+WHAT_NO_RECIPE_TELLS = {
+    "lookahead": (optax.lookahead(optax.sgd(0.1), 3, 0.5), "no attribute 'fast'"),
+    "opaque sam": (
+        optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.1), opaque_mode=True),
+        "grad_fn must be provided",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "said"), WHAT_NO_RECIPE_TELLS.values(), ids=WHAT_NO_RECIPE_TELLS
+)
+def test_an_optimizer_that_makes_no_step_is_refused_with_what_it_says(optimizer, said):
+    network = toys.net()
+    plan = pruning.plan(network.shapes().params, rate=0.5, levels=1)
+    how, settings = toys.recipe(optimizer=optimizer), {"key": jax.random.key(0)}
+    for call in (
+        lambda: lottery.find(network, toys.blobs(), how, plan=plan, **settings),
+        lambda: lottery.transfer([], network, toys.blobs(), how, **settings),
+    ):
+        with pytest.raises(ValueError, match=f"makes no step .*{said}.* take one") as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+def test_the_loss_of_the_batch_is_told_to_an_optimizer_that_asks_for_it(member, on_device):
+    plateau = optax.contrib.reduce_on_plateau(factor=0.5, rtol=0.9, patience=1)
+    for optimizer in (optax.polyak_sgd(0.1), optax.chain(optax.sgd(0.1), plateau), optax.lbfgs()):
+        state, reports = toys.run(member, on_device, toys.recipe(optimizer=optimizer, steps=10))
+        assert reports[-1].train_loss < reports[1].train_loss
+        for scale in optax.tree.get_all_with_path(state.opt_state, "scale"):
+            assert scale[1] < 1
+
+
 def test_another_key_gives_another_order(member, on_device):
     other = member._replace(key=jax.random.key(99))
     a, b = (toys.run(m, on_device, toys.recipe())[0].variables for m in (member, other))
@@ -249,9 +283,10 @@ def test_patience_does_not_depend_on_the_rewind_step(snapshot, first):
         assert ends[0] == ends[1]
 
 
-def test_the_best_step_is_that_of_the_validation_set():
+@pytest.mark.parametrize("measure", train.MEASURES)
+def test_the_best_step_is_that_of_the_validation_set(measure):
     rising, falling = {0: 0.1, 5: 0.6, 10: 0.5}, {0: 0.9, 5: 0.2, 10: 0.1}
-    how = toys.recipe(keep="best")
+    how = toys.recipe(keep="best", measure=measure)
     state, _ = judged(rising, how, test=falling)
     assert int(state.best_step) == 5
     for leaf in jax.tree.leaves(train.trained(state, recipe=how)):

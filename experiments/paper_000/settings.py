@@ -40,9 +40,9 @@ class ClassHalves(PaperSettings):
         "100ep",
         "Length of one training; the paper states none.",
         unit="it or ep",
-        check=config.duration,
+        check=config.span,
     )
-    evaluate_every: str = setting("2ep", "Between tests.", unit="it or ep", check=config.duration)
+    evaluate_every: str = setting("2ep", "Between tests.", unit="it or ep", check=config.span)
     rewind: str = setting(
         "1ep",
         "Step k of theta_k, of the rows beyond the paper.",

@@ -31,16 +31,16 @@ class MultipleTickets(PaperSettings):
     )
     batch_size: int = setting(60, "Examples a step.", unit="examples", within="[1, 2147483647]")
     fc_length: str = setting(
-        "25ep", "Budget of one training of LeNet-300-100.", unit="it or ep", check=config.duration
+        "25ep", "Budget of one training of LeNet-300-100.", unit="it or ep", check=config.span
     )
     conv_length: str = setting(
-        "25ep", "Budget of one training of Conv2.", unit="it or ep", check=config.duration
+        "25ep", "Budget of one training of Conv2.", unit="it or ep", check=config.span
     )
     evaluate_every: str = setting(
         "500it",
         "Between evaluations; a shorter budget has one, at its end.",
         unit="it or ep",
-        check=config.duration,
+        check=config.span,
     )
     patience: int = setting(4, "Evaluations without a better one before a training stops.")
     validation: str = setting(

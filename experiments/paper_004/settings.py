@@ -28,10 +28,8 @@ class FrankleCarbin(PaperSettings):
     data: str = setting("mnist", "Data set of F3 to F16; fashion_mnist for the same on Fashion.")
     learning_rate: float = setting(0.05, "Of SGD.", within="(0, 1e38]")
     batch_size: int = setting(100, "Examples a step.", unit="examples", within="[1, 2147483647]")
-    length: str = setting(
-        "50000it", "Length of one training.", unit="it or ep", check=config.duration
-    )
-    evaluate_every: str = setting("100it", "Between tests.", unit="it or ep", check=config.duration)
+    length: str = setting("50000it", "Length of one training.", unit="it or ep", check=config.span)
+    evaluate_every: str = setting("100it", "Between tests.", unit="it or ep", check=config.span)
     init_sd: float = setting(0.1, "Of the truncated normal initialization.", within="(0, 1e38]")
     validation: str = setting(
         "0",

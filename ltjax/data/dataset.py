@@ -158,6 +158,8 @@ def _split(given: Any, part: str, name: str, *, classes: int) -> Split:
 
 
 def _array(given: Any, what: str) -> np.ndarray:
+    if np.ma.is_masked(given):
+        raise ValueError(f"{what} are masked in part; drop those examples, or give .data")
     try:
         return np.asarray(given)
     except (ValueError, TypeError) as error:  # Lists of several lengths.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 import dataclasses
 import itertools
+import operator
 import re
 
 import numpy as np
@@ -51,10 +52,16 @@ def take_classes(ds: Dataset, classes: Sequence[int]) -> Dataset:
         images, labels = rows_of(split, np.flatnonzero(new[split.labels] >= 0))
         return Split(images, new[labels])
 
+    train, test = take(ds.train), take(ds.test)
+    for part, split in (("training", train), ("test", test)):
+        if not split.labels.size:
+            raise ValueError(
+                f"{ds.name!r} has no {part} example of the classes {_ranges(chosen)}; take others"
+            )
     return dataclasses.replace(
         ds,
-        train=take(ds.train),
-        test=take(ds.test),
+        train=train,
+        test=test,
         classes=len(chosen),
         label_map=chosen,
         class_names=tuple(ds.class_names[ds.label_map.index(c)] for c in chosen),
@@ -69,9 +76,13 @@ def check_classes(ds: Dataset, classes: Sequence[int]) -> tuple[int, ...]:
       ValueError: where `classes` is empty, names a class twice, or one that `ds` lacks.
     """
     has = f"{ds.name!r} has {_ranges(ds.label_map)}"
+    try:
+        classes = [operator.index(c) for c in classes]  # pyright: ignore[reportArgumentType]
+    except TypeError as error:
+        raise ValueError(f"classes are whole numbers, as [0, 2, 7]; got {classes!r}") from error
     if not classes:
         raise ValueError(f"no classes to take; name at least one; {has}")
-    twice = sorted({c for c in classes if list(classes).count(c) > 1})
+    twice = sorted({c for c in classes if classes.count(c) > 1})
     if twice:
         raise ValueError(f"classes {_ranges(twice)} are named twice; name each once")
     absent = sorted(set(classes) - set(ds.label_map))

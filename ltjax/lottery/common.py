@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import analysis, keys, masks, population, pruning, tickets, train, trees
+from ltjax import analysis, keys, masks, optimizers, population, pruning, tickets, train, trees
 from ltjax.data import Dataset, Parts
 from ltjax.lottery import held_out
 from ltjax.models import Network
@@ -162,7 +162,7 @@ def check(network: Network, dataset: Dataset | Parts, recipe: Recipe, *, validat
     Raises:
       ValueError: shapes or class counts that differ, a batch larger than the training rows, a
         validation set that leaves none, patience or `best` without a validation set, a frozen
-        parameter that the network lacks.
+        parameter that the network lacks, an optimizer that makes no step.
     """
     if dataset.shape != network.input_shape:
         raise ValueError(
@@ -187,10 +187,12 @@ def check(network: Network, dataset: Dataset | Parts, recipe: Recipe, *, validat
         )
     if not validation and (recipe.patience or recipe.keep == "best"):
         raise ValueError("patience and keeping the best weights need a validation set; got none")
-    known = trees.names(network.shapes().params)
+    shapes = network.shapes().params
+    known = trees.names(shapes)
     for name in sorted(recipe.frozen):
         if name not in known:
             raise ValueError(trees.unknown(name, known, "parameter to freeze"))
+    _ = optimizers.asked(recipe.optimizer, train.moving(shapes, recipe))
 
 
 def check_plan(plan: pruning.Plan, params: Tree) -> None:

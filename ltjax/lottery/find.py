@@ -107,6 +107,11 @@ def find(
         recipe = dataclasses.replace(recipe, snapshot=0 if rewind == "end" else rewind)
     _check_search(recipe, score, score_at, replicates, rewind)
     check_plan(plan, shapes)
+    if "schedule" not in reset and recipe.steps * (plan.levels + 1) >= 2**31:
+        raise ValueError(
+            f"the schedule goes on for {recipe.steps} steps at each of {plan.levels + 1} levels, "
+            "which must be below 2**31 together; reset the schedule, or lower them"
+        )
     if rewind not in (0, "end") or not {"schedule", "optimizer"} <= set(reset):
         optimizers.check_schedules(recipe.optimizer, train.moving(shapes, recipe))
     score_batch = score_batch or recipe.batch_size

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import inspect
 import math
+import numbers
 import re
 from typing import Any, NamedTuple
 import warnings
@@ -284,31 +285,47 @@ def _check_calls(
     own: _Own, variables: Variables, images: Any, classes: int | None
 ) -> tuple[tuple[str, ...], int]:
     """The collections of random numbers that the module asks for, and the number of logits."""
-    name, idle = own.name, set()
+    name, idle, still = own.name, set(), set()
     about = f"{name} fails on images {list(images.shape)}"
     with _in_one_sentence(f"{about} with train=False; it must draw and change nothing then"):
         evaluated = _trace(own, variables, images, train=False)
     classes = _check_logits(evaluated.output, name, classes)
-    with _in_one_sentence(f"{about} with train=True"), nn.intercept_methods(_watch(idle)):
+    with _in_one_sentence(f"{about} with train=True"), nn.intercept_methods(_watch(idle, still)):
         trained = _trace(own, variables, images, train=True)
     _ = _check_logits(trained.output, name, classes)
+    if still:
+        raise ValueError(
+            f"{name} never moves its statistics in training: {', '.join(sorted(still - {''}))} "
+            "keeps a share of 1 of the old ones; give it a momentum below 1"
+        )
     _check_statistics(trained, variables, name)
     if idle:
         raise ValueError(
             f"{name} would train without dropout: {', '.join(sorted(idle))} never acts; tell it by "
             f"{_A_FLAG} of __call__ (deterministic=not train), or set its rate to 0"
         )
+    for switch, value, turned, more in _switches(own):
+        other = None
+        with contextlib.suppress(Exception):  # Nobody asked for this value.
+            other = _trace(turned, variables, images, train=True, **more)
+        if other and {*other.drawn} - {*trained.drawn}:
+            raise ValueError(
+                f"{name} draws random numbers only where `{switch}` is {value}, which nobody says; "
+                f"make it {_A_FLAG}"
+            )
+    return trained.drawn, classes
+
+
+def _switches(own: _Own) -> Iterator[tuple[str, bool, _Own, dict[str, bool]]]:
+    """Arguments and attributes that are true or false and that nobody sets, turned round."""
     for p in _parameters(own.module):
         if p.name not in FLAGS and isinstance(p.default, bool):
-            other = None
-            with contextlib.suppress(Exception):  # Nobody asked for this value.
-                other = _trace(own, variables, images, train=True, **{p.name: not p.default})
-            if other and {*other.drawn} - {*trained.drawn}:
-                raise ValueError(
-                    f"{name} draws random numbers only where `{p.name}` is {not p.default}, which "
-                    f"nobody says; make it {_A_FLAG}"
-                )
-    return trained.drawn, classes
+            yield p.name, not p.default, own, {p.name: not p.default}
+    for field in dataclasses.fields(own.module):
+        value = getattr(own.module, field.name, None)
+        if field.init and isinstance(value, bool) and field.name not in own.attributes:
+            set_: Any = {field.name: not value}
+            yield field.name, not value, own._replace(module=own.module.clone(**set_)), {}
 
 
 def _check_logits(output: Any, name: str, classes: int | None) -> int:
@@ -351,8 +368,8 @@ def _check_statistics(trained: _Traced, variables: Variables, name: str) -> None
         )
 
 
-def _watch(idle: set[str]) -> Callable[..., Any]:
-    """Notes the dropouts (and attentions with one) that draw nothing when they are called."""
+def _watch(idle: set[str], still: set[str]) -> Callable[..., Any]:
+    """Notes dropouts (and attentions with one) that draw nothing, and norms of momentum 1."""
 
     def drawn(module: Any) -> int:  # By itself: layers within it have counters of their own.
         return sum(n for n in module.scope.rng_counters.values() if isinstance(n, int))
@@ -361,6 +378,8 @@ def _watch(idle: set[str]) -> Callable[..., Any]:
         module: Any = context.module
         rate = getattr(module, "rate" if isinstance(module, nn.Dropout) else "dropout_rate", 0)
         given = kwargs.get("rng") is not None or kwargs.get("dropout_rng") is not None
+        if getattr(module, "momentum", None) == 1 and _of_flax(module):
+            still.add("/".join(module.path))
         if context.method_name != "__call__" or given or not _acts(module, rate):
             return call(*args, **kwargs)
         before = drawn(module)
@@ -374,8 +393,13 @@ def _watch(idle: set[str]) -> Callable[..., Any]:
 
 def _acts(module: nn.Module, rate: Any) -> bool:
     """Whether it is a layer of Flax itself with a rate at which it has something to draw."""
-    ours = type(module).__module__.startswith("flax.")
-    return ours and isinstance(rate, float) and 0 < rate < 1
+    return _of_flax(module) and isinstance(rate, numbers.Real) and 0 < rate < 1
+
+
+def _of_flax(module: nn.Module) -> bool:
+    """Whether it is a layer of Flax, or made of one as a class."""
+    layers = (kind for kind in type(module).__mro__ if issubclass(kind, nn.Module))
+    return any(kind.__module__.startswith("flax.linen.") for kind in layers if kind != nn.Module)
 
 
 def _check_head(variables: Variables, network: Network, classes: int) -> None:
