@@ -126,7 +126,8 @@ class Contestant:
         for child in self._children:
             child.kill()
             child.communicate()
-            _RUNNING.remove(child)
+            if child in _RUNNING:
+                _RUNNING.remove(child)
 
     def _answers(self) -> list[dict[str, Any]]:
         lines = []

@@ -602,7 +602,7 @@ def on_disk(made, end, height):
 def fake_run(tmp_path, levels, **changes):
     """A run of records made by hand: (density, steps by trial, accuracy) of iterative levels."""
     settings = dataclasses.replace(
-        FrankleCarbin(**PRESETS["quick"]), out=str(tmp_path), levels=len(levels) - 1, **changes
+        FrankleCarbin(**PRESETS["quick"]), out=str(tmp_path), levels=max(1, len(levels) - 1), **changes
     )
     run = driver.open_run(PAPER, settings)
     search = Trainings(settings).iterative
@@ -881,7 +881,7 @@ def command(*words):
         (["experiments.frankle_carbin", "--rule=rangr"], "range"),
         (
             ["experiments.frankle_carbin", "--experiments=004-F1", "--trials=40", "--levels=3"],
-            "--replicates, --levels has no effect on 004-F1; drop it, or take experiments",
+            "--trials, --levels has no effect on 004-F1; drop it, or take experiments",
         ),
         (["experiments.frankle_carbin", "--devices=1000"], "devices=1000, but there are"),
         (["experiments.multiple_tickets", "--experiments=002-T9"], "002-T2"),

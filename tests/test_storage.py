@@ -219,7 +219,7 @@ STRANGE = [
     ("meta", None, "meta, and settings in it, are dicts; got None"),
     ("meta", [1, 2], "meta, and settings in it, are dicts; got [1, 2]"),
     ("meta", {"settings": "lenet"}, "meta, and settings in it, are dicts"),
-    ("meta", {"level": "two"}, "level of a ticket is a whole number, 0 or more; got 'two'"),
+    ("meta", {"level": "two"}, "level of a ticket is a whole number in [0, 2147483647]; got 'two'"),
     ("meta", {"level": -1}, "level of a ticket is a whole number"),
     ("meta", {"level": 1.5}, "level of a ticket is a whole number"),
     ("meta", {"replicate": [0]}, "replicate of a ticket is a whole number"),
@@ -408,7 +408,7 @@ def test_a_ticket_that_failed_is_not_taken_out_of_a_run(whole, monkeypatch):
 def test_a_run_of_strange_tickets_is_refused_in_one_line(change, message, whole, monkeypatch):
     path, _ = whole
     load = checkpoints.load
-    monkeypatch.setattr(checkpoints, "load", lambda path: (change(load(path)[0]), {}))
+    monkeypatch.setattr(checkpoints, "load", lambda path: (change(load(path)[0]), load(path)[1]))
     with pytest.raises(
         ValueError, match=f"source_00 of .* holds no tickets: .*{message}"
     ) as caught:
