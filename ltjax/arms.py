@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from ltjax import masks, trees
 from ltjax.tickets import Ticket
-from ltjax.types import Key, Mask, Params, Variables
+from ltjax.types import Key, Mask, Params, Tree, Variables
 
 STARTS = ("theta_0", "theta_k", "theta_S")
 
@@ -208,13 +208,13 @@ def arm(
     return Arm(Variables(params, fresh.stats if control.fresh else values.stats), mask)
 
 
-def _fill(ours: Params, fresh: Params, kept: Collection[str]) -> Params:
+def _fill(ours: Tree, fresh: Tree, kept: Collection[str]) -> Tree:
     """`fresh` with the leaves in `kept` taken from `ours`."""
     mine = dict(zip(trees.names(ours), jax.tree.leaves(ours), strict=True))
     return trees.map_with_name(lambda n, f: mine[n] if n in kept and n in mine else f, fresh)
 
 
-def _fill_mask(mask: Mask, fresh: Variables, kept: Collection[str]) -> Mask:
+def _fill_mask(mask: Tree, fresh: Variables, kept: Collection[str]) -> Tree:
     return _fill(mask, masks.dense(fresh.params), kept)
 
 

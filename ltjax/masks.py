@@ -14,15 +14,15 @@ import jax.numpy as jnp
 import optax
 
 from ltjax import keys, trees
-from ltjax.types import Key, Mask, Params, Tree
+from ltjax.types import Key, Mask, Tree
 
 
-def dense(params: Params) -> Mask:
+def dense(params: Tree) -> Mask:
     """The mask that keeps everything."""
     return jax.tree.map(lambda p: jnp.ones(p.shape, bool), params)
 
 
-def apply(params: Params, mask: Mask) -> Params:
+def apply(params: Tree, mask: Mask) -> Tree:
     """Sets the pruned weights to +0, also where they are infinite or NaN.
 
     Raises:

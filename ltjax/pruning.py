@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import itertools
 import math
+from typing import Any, SupportsFloat
 
 import jax
 from jax import lax
@@ -17,7 +18,7 @@ import numpy as np
 
 from ltjax import keys, trees
 from ltjax.scores import SCORES
-from ltjax.types import Key, Mask, Params, Scores
+from ltjax.types import Key, Mask, Scores, Tree
 
 __all__ = ["SCOPES", "SCORES", "Plan", "keep_best", "of_mask", "plan", "pooled", "spread"]
 
@@ -168,7 +169,7 @@ def pooled(plan: Plan) -> Plan:
     )
 
 
-def spread(params: Params, plan: Plan) -> Plan:
+def spread(params: Tree, plan: Plan) -> Plan:
     """The same number of weights at each level, spread over layers as Erdos-Renyi-kernel.
 
     A kernel of a window, `in` inputs and `out` outputs keeps a share in proportion to the sum of
@@ -222,12 +223,12 @@ def _spread(total: int, sizes: Sequence[int], raw: Sequence[float]) -> tuple[int
 
 
 def plan(
-    params: Params,
+    params: Tree,
     *,
     rate: float,
     levels: int,
     rates: Mapping[str, float] | None = None,
-    densities: Iterable[float] | np.ndarray | jax.Array = (),
+    densities: Iterable[Any] | SupportsFloat = (),
     scope: str = "layerwise",
     live: Mapping[str, int] | None = None,
     head: str = "head",
@@ -338,7 +339,7 @@ def _check_rates(rate: float, rates: Mapping[str, float], scope: str, levels: in
         raise ValueError(f"levels is the number of rounds, 0 or more; got {levels}")
 
 
-def _numbers(densities: Iterable[float] | np.ndarray | jax.Array) -> np.ndarray:
+def _numbers(densities: Iterable[Any] | SupportsFloat) -> np.ndarray:
     given = list(densities) if isinstance(densities, Iterator) else densities
     try:
         return np.asarray(given, float)

@@ -164,7 +164,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 def pixels_to_images(pixels: jax.Array, data: Data) -> Images:
     """uint8 to float32, by the mean and standard deviation of the data."""
-    return (pixels.astype(jnp.float32) / 255.0 - data.mean) / data.std
+    mean, std = (v.reshape(1, 1, 1, -1) for v in (data.mean, data.std))
+    return (pixels.astype(jnp.float32) / 255.0 - mean) / std
 
 
 def begin(

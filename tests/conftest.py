@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 @pytest.fixture

@@ -390,11 +390,11 @@ class Own(nn.Module):
         if has("look"):
             self.sow("intermediates", "seen", x)
         if has("list"):
-            x += sum(self.param("list", lambda _: [jnp.ones(6), jnp.ones(6)]))
+            x += sum(self.param("list", lambda _: [jnp.ones((1, 6)), jnp.ones((1, 6))]))
         if has("twins"):
-            x += self.param("first/kernel", lambda _: jnp.ones(6))
+            x += self.param("first/kernel", lambda _: jnp.ones((1, 6)))
         if has("whole"):
-            x += self.param("whole", lambda _: jnp.ones(6, jnp.int32))
+            x += self.param("whole", lambda _: jnp.ones((1, 6), jnp.int32))
         if has("late"):
             x = nn.Dense(6, name="late")(x) if train else x
         if has("axis"):
@@ -461,7 +461,8 @@ def test_each_collection_of_random_numbers_has_a_key_of_its_own_name(key):
         def __call__(self, x, train):
             x = nn.Dense(2, name="head")(x.reshape(len(x), -1))
             if train:
-                x = 0 * x + jnp.stack([jax.random.uniform(self.make_rng(n)) for n in ("a", "b")])
+                drawn = [jax.random.uniform(self.make_rng(n)) for n in ("a", "b")]
+                x = 0 * x + jnp.stack(drawn)[None]
             return x
 
     network = models.from_flax(Two(), input_shape=(1, 1, 1))

@@ -273,7 +273,7 @@ def test_target_densities_prune_the_output_by_half_as_paper_004():
         ({"rate": 0.2, "scope": "globl"}, "did you mean global"),
         ({"rate": 0.0}, "nothing is prunable"),
         ({"rate": 0.2, "levels": -1}, "levels is the number of rounds"),
-        ({"rate": 20}, r"0\.2 for 20 %\); got 20"),
+        ({"rate": 20.0}, r"0\.2 for 20 %\); got 20"),
         ({"rate": 0.2, "densities": (0.5, 0.6)}, "densities must fall"),
         ({"rate": 0.2, "densities": np.array([20.0, 10])}, r"0\.2 for 20 %.*got \[20.0, 10.0\]"),
         ({"rate": 0.2, "densities": (0.5, np.nan)}, "densities must fall"),

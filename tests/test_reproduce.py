@@ -602,7 +602,10 @@ def on_disk(made, end, height):
 def fake_run(tmp_path, levels, **changes):
     """A run of records made by hand: (density, steps by trial, accuracy) of iterative levels."""
     settings = dataclasses.replace(
-        FrankleCarbin(**PRESETS["quick"]), out=str(tmp_path), levels=max(1, len(levels) - 1), **changes
+        FrankleCarbin(**PRESETS["quick"]),
+        out=str(tmp_path),
+        levels=max(1, len(levels) - 1),
+        **changes,
     )
     run = driver.open_run(PAPER, settings)
     search = Trainings(settings).iterative

@@ -49,7 +49,7 @@ def window(key: Key, images: Pixels, *, size: tuple[int, int]) -> Pixels:
       size: height and width of the parts, at most those of the images.
     """
     room = jnp.array(images.shape[1:3], jnp.int32) - jnp.array(size, jnp.int32)
-    corners = jax.random.randint(key, (images.shape[0], 2), 0, room + 1, jnp.int32)
+    corners = jax.random.randint(key, (images.shape[0], 2), 0, (room + 1)[None], jnp.int32)
 
     def cut(image: jax.Array, corner: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(image, (*corner, jnp.int32(0)), (*size, image.shape[-1]))

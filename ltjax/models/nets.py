@@ -197,7 +197,7 @@ def local_response_norm(
     Krizhevsky et al. (2012), with the constants of the tutorial; the sum is a product with a band.
     """
     channel = jnp.arange(x.shape[-1])
-    band = (jnp.abs(channel[:, None] - channel) <= radius).astype(x.dtype)
+    band = (jnp.abs(channel[:, None] - channel[None]) <= radius).astype(x.dtype)
     root = jax.lax.rsqrt(bias + alpha * ((x * x) @ band))
     return x * root * jnp.sqrt(root)
 

@@ -32,7 +32,7 @@ class Norm(nn.Module):
         var = self.variable("batch_stats", "var", jnp.ones, width, jnp.float32)
         if not train:
             gain = scale * jax.lax.rsqrt(var.value + _EPSILON)
-            return x * gain + (bias - mean.value * gain)
+            return _scaled(x, gain, bias - mean.value * gain)
         y, batch_mean, batch_var = normalize(x, scale, bias)
         if not self.is_initializing():
             mean.value = _MOMENTUM * mean.value + (1 - _MOMENTUM) * batch_mean
@@ -48,13 +48,22 @@ def normalize(
     return _forward(x, scale, bias)[0]
 
 
+def _row(channels: jax.Array, x: jax.Array) -> jax.Array:
+    """[c] with the axes of `x`, [..., c]."""
+    return channels.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+def _scaled(x: jax.Array, gain: jax.Array, shift: jax.Array) -> jax.Array:
+    return x * _row(gain, x) + _row(shift, x)
+
+
 def _forward(x: jax.Array, scale: jax.Array, bias: jax.Array) -> tuple[Any, Any]:
     axes = tuple(range(x.ndim - 1))
     mean = jnp.mean(x, axes)
     var = jnp.maximum(jnp.mean(jnp.square(x), axes) - jnp.square(mean), 0)
     inverse = jax.lax.rsqrt(var + _EPSILON)
     gain = scale * inverse
-    return (x * gain + (bias - mean * gain), mean, var), (x, scale, mean, inverse)
+    return (_scaled(x, gain, bias - mean * gain), mean, var), (x, scale, mean, inverse)
 
 
 def _backward(kept: Any, grads: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -65,7 +74,7 @@ def _backward(kept: Any, grads: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
     n = x.size // x.shape[-1]
     gain = scale * inverse
     slope = gain * inverse * of_scale / n
-    of_x = grad * gain - x * slope + (mean * slope - gain * of_bias / n)
+    of_x = grad * _row(gain, x) - x * _row(slope, x) + _row(mean * slope - gain * of_bias / n, x)
     return of_x, of_scale, of_bias
 
 
