@@ -137,7 +137,8 @@ def prune(
     def cut(name: str, leaf: jax.Array) -> jax.Array:
         module, _, last = name.rpartition("/")
         if module in kept:
-            leaf = leaf & kept[module]  # Columns of the kernel, entries of the bias.
+            # Columns of the kernel, entries of the bias.
+            leaf = leaf & kept[module].reshape((1,) * (leaf.ndim - 1) + (-1,))
         if last == "kernel" and before.get(module) in kept:
             leaf = leaf & kept[before[module]][:, None]
         return leaf
@@ -155,7 +156,7 @@ def connected(mask: Mask, *, head: str = "head") -> Mask:
     kernels, reaches = {}, None
     for name in reversed(names):
         kernel = _module(mask, name)["kernel"]
-        kernels[f"{name}/kernel"] = kernel if reaches is None else kernel & reaches
+        kernels[f"{name}/kernel"] = kernel if reaches is None else kernel & reaches[None]
         reaches = kernels[f"{name}/kernel"].any(axis=1)
     return trees.map_with_name(lambda n, leaf: kernels.get(n, leaf), mask)
 
