@@ -98,7 +98,7 @@ MORE = [
     (FindTicket, "--length=3000000000it", "length: a duration is at most"),
     (FindTicket, "--out=gs://bucket", "out: .*not local"),
     (FindTicket, "--out=", "out: "),
-    (FindTicket, "--out=/tmp/\udcff", "out: .*not ASCII and this locale is not UTF-8"),
+    (FindTicket, "--out=runs/\udcff", "out: .*not ASCII and this locale is not UTF-8"),
     (TransferTicket, "--starts=", "starts is empty"),
     (TransferTicket, "--controls= --control_start=theta_k", "control_start has no effect"),
     (TransferTicket, "--head=keep --head_hidden=10", "head=keep, and head_hidden"),
