@@ -280,3 +280,8 @@ def test_chance_overlap_is_that_of_all_masks_of_unequal_counts(first, second, si
     law = scipy.stats.hypergeom(size, first, second)
     for mean, sd in ((np.mean(every), np.std(every)), (law.mean(), law.std())):
         assert (found.chance, found.chance_sd) == pytest.approx((mean, sd))
+
+
+def test_the_name_of_the_old_link_says_what_to_write():
+    with pytest.raises(AttributeError, match=r"masks\.sparse\(optimizer, mask\)"):
+        _ = masks.hold
