@@ -31,8 +31,9 @@ from typing import Any
 
 from experiments import benchmark_work
 from experiments.benchmark_work import WORKS, Work
-from ltjax import config, paths, results
-from ltjax.config import setting
+from ltjax.command import config, paths
+from ltjax.command.config import setting
+from ltjax.training import records as results
 
 _JUDGED = 15_000  # Test and validation images of one evaluation.
 

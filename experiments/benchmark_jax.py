@@ -22,8 +22,8 @@ from experiments.settings import FindTicket
 from ltjax import data
 from ltjax.lottery import common
 from ltjax.models import Network
-from ltjax.population import Partial
-from ltjax.train import Member
+from ltjax.training.population import Partial
+from ltjax.training.step import Member
 
 CLASSES = 10
 EVALUATED = 1000

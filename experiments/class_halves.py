@@ -15,7 +15,7 @@ beside ours, with the paired tests.
 from experiments.paper_000.rows import PAPER
 from experiments.paper_000.settings import PRESETS, ClassHalves
 from experiments.reproduce import driver
-from ltjax import config
+from ltjax.command import config
 
 if __name__ == "__main__":
     _SETTINGS = config.define_flags(ClassHalves, presets=PRESETS)

@@ -14,7 +14,7 @@ the plan. The default takes under a minute on two cores.
 from experiments import running, search
 from experiments import settings as settings_
 from experiments.settings import PRESETS, FindTicket
-from ltjax import config
+from ltjax.command import config
 
 
 def main(settings: FindTicket) -> int:

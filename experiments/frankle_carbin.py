@@ -14,7 +14,7 @@ form, every published number beside ours, and a verdict for each.
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
 from experiments.reproduce import driver
-from ltjax import config
+from ltjax.command import config
 
 if __name__ == "__main__":
     _SETTINGS = config.define_flags(FrankleCarbin, presets=PRESETS)

@@ -13,7 +13,7 @@ published number beside ours, and a verdict for each.
 from experiments.paper_002.rows import PAPER
 from experiments.paper_002.settings import PRESETS, MultipleTickets
 from experiments.reproduce import driver
-from ltjax import config
+from ltjax.command import config
 
 if __name__ == "__main__":
     _SETTINGS = config.define_flags(MultipleTickets, presets=PRESETS)

@@ -14,7 +14,7 @@ import dataclasses
 from absl import flags
 
 from experiments.reproduce import driver
-from ltjax import config, paths
+from ltjax.command import config, paths
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

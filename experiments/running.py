@@ -8,13 +8,18 @@ import jax
 
 from experiments import memory
 from experiments.settings import FindTicket
-from ltjax import analysis, config, pruning, report, results, rundir
+from ltjax import report
+from ltjax.command import config
+from ltjax.command.progress import Progress
+from ltjax.core import pruning
 from ltjax.data import Dataset
-from ltjax.keeper import DiskKeeper
 from ltjax.models import Network
-from ltjax.progress import Progress
-from ltjax.rundir import RunDir
-from ltjax.train import Recipe
+from ltjax.statistics import analysis
+from ltjax.storage import run_directory as rundir
+from ltjax.storage.journal import DiskKeeper
+from ltjax.storage.run_directory import RunDir
+from ltjax.training import records as results
+from ltjax.training.step import Recipe
 
 _VERSION = 2
 """Of the meaning of the settings; raised where the same ones give other results."""

@@ -7,12 +7,14 @@ import jax
 from experiments import memory, running
 from experiments import settings as settings_
 from experiments.settings import FindTicket
-from ltjax import config, lottery, storage
+from ltjax import lottery
+from ltjax.command import config
 from ltjax.data import Dataset
 from ltjax.lottery import Found
 from ltjax.models import Network
-from ltjax.rundir import RunDir
-from ltjax.train import Recipe
+from ltjax.storage import tickets as storage
+from ltjax.storage.run_directory import RunDir
+from ltjax.training.step import Recipe
 
 
 def open_run(settings: FindTicket) -> RunDir:

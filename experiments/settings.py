@@ -8,12 +8,17 @@ from typing import Any, TypeVar
 
 import jax
 
-from ltjax import config, keys, models, optimizers, population, pruning, tickets, train, trees
 from ltjax import data as data_
-from ltjax.config import setting
+from ltjax import models
+from ltjax.command import config
+from ltjax.command.config import setting
+from ltjax.core import keys, pruning, trees
+from ltjax.core.types import Key, Pixels
 from ltjax.data import Dataset, Parts
+from ltjax.lottery import ticket as tickets
 from ltjax.models import Network
-from ltjax.types import Key, Pixels
+from ltjax.training import optimizers, population
+from ltjax.training import step as train
 
 SEED = "[0, 4294967295]"  # What a key keeps of it without 64 bits.
 

@@ -28,17 +28,20 @@ from experiments import memory, running, search
 from experiments import settings as settings_
 from experiments.settings import PRESETS as FIND_PRESETS
 from experiments.settings import FindTicket
-from ltjax import arms as arms_
-from ltjax import config, lottery, storage, trees
 from ltjax import data as data_
-from ltjax.arms import CONTROLS, STARTS
-from ltjax.config import setting
+from ltjax import lottery
+from ltjax.command import config
+from ltjax.command.config import setting
+from ltjax.core import trees
 from ltjax.data import Dataset
 from ltjax.lottery import Found
+from ltjax.lottery import arms as arms_
+from ltjax.lottery.arms import CONTROLS, STARTS
+from ltjax.lottery.ticket import Ticket
 from ltjax.models import Network
-from ltjax.rundir import RunDir
-from ltjax.tickets import Ticket
-from ltjax.train import Recipe
+from ltjax.storage import tickets as storage
+from ltjax.storage.run_directory import RunDir
+from ltjax.training.step import Recipe
 
 HEADS = ("auto", "fresh", "keep")
 

@@ -4,9 +4,12 @@
 modules are the names of everything else: `masks.apply`, `pruning.plan`, `models.make`.
 """
 
-from ltjax import data, masks, models, pruning, report, tickets, train
+from ltjax import data, models, report
+from ltjax.core import masks, pruning
 from ltjax.lottery import find, transfer
-from ltjax.storage import export, load, save
+from ltjax.lottery import ticket as tickets
+from ltjax.storage.tickets import export, load, save
+from ltjax.training import step as train
 
 __all__ = [
     "data",

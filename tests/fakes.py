@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ltjax.results import Record
+from ltjax.training.records import Record
 
 
 def record(accuracy=0.9, *, replicate=0, level=0, best_step=10, curve=None, loss=None, **fields):

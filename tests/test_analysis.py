@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from ltjax import analysis, intervals
-from ltjax.results import Record
+from ltjax.statistics import analysis, intervals
+from ltjax.training.records import Record
 
 
 def record(accuracy=0.9, best_step=100, **changes):

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import masks, trees
-from ltjax.arms import (
+from ltjax.core import masks, trees
+from ltjax.core.types import Variables
+from ltjax.lottery.arms import (
     CONTROLS,
     STARTS,
     arm,
@@ -18,8 +19,7 @@ from ltjax.arms import (
     new_head,
     values_of,
 )
-from ltjax.tickets import Ticket
-from ltjax.types import Variables
+from ltjax.lottery.ticket import Ticket
 from tests.conftest import assert_trees_equal, small_params, trees_differ
 
 PRUNABLE = ("conv_0/kernel", "dense_0/kernel", "dense_1/kernel")  # The head is not.

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import checkpoints
+from ltjax.storage import checkpoints
 
 
 def make(seed=0):

@@ -11,12 +11,12 @@ from experiments.paper_004 import inside_rows
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.trainings import Trainings
+from experiments.papers import published
+from experiments.papers.convergence import Convergence
 from experiments.reproduce import lines
 from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.rows import AGREES, DIFFERS, judge
 from experiments.reproduce.rules import Ordered
-from ltjax import published
-from ltjax.convergence import Convergence
 from tests import fakes
 
 SETTINGS = FrankleCarbin()

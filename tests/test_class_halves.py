@@ -14,11 +14,14 @@ from experiments.paper_000.rows import PAPER
 from experiments.paper_000.settings import ClassHalves
 from experiments.paper_000.splits import FIGURES, REDRAWN, TICKET, named
 from experiments.paper_000.trainings import Trainings
+from experiments.papers import published
 from experiments.reproduce import driver, effects, page
 from experiments.reproduce.rows import NOT_COMPARABLE, judge
 from experiments.reproduce.rules import Absent
-from ltjax import arms, data, intervals, published
-from ltjax.keeper import DiskKeeper
+from ltjax import data
+from ltjax.lottery import arms
+from ltjax.statistics import intervals
+from ltjax.storage.journal import DiskKeeper
 from tests import fakes
 
 TINY = ClassHalves(

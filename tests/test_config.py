@@ -7,7 +7,7 @@ import textwrap
 from absl import flags
 import pytest
 
-from ltjax import config
+from ltjax.command import config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ltjax.convergence import RULES, Settings, converged, moving_means
+from experiments.papers.convergence import RULES, Settings, converged, moving_means
 
 # Tests every 100 steps; means of 3 tests that have to stay for 300 steps.
 HOW = Settings(window=300, calm=300, change=0.01)

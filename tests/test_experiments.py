@@ -18,7 +18,10 @@ from experiments import search, transfer_ticket
 from experiments import settings as settings_
 from experiments.settings import PRESETS, FindTicket
 from experiments.transfer_ticket import TransferTicket
-from ltjax import checkpoints, config, results, storage
+from ltjax.command import config
+from ltjax.storage import checkpoints
+from ltjax.storage import tickets as storage
+from ltjax.training import records as results
 from tests.conftest import assert_trees_equal
 
 ROOT = pathlib.Path(__file__).parent.parent

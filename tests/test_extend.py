@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.papers import published
 from experiments.reproduce import driver
 from experiments.reproduce.lab import Lab, Task
 from experiments.reproduce.papers import PAPERS
@@ -17,8 +18,10 @@ from experiments.reproduce.rules import Absent
 from experiments.reproduce.searches import Search
 from experiments.reproduce.settings import PaperSettings
 from experiments.transfer_ticket import TransferTicket
-from ltjax import arms, lottery, pruning, published, report
-from ltjax.config import setting
+from ltjax import lottery, report
+from ltjax.command.config import setting
+from ltjax.core import pruning
+from ltjax.lottery import arms
 from tests import toys
 
 NET, DATA, KEY = toys.net(), toys.blobs(), jax.random.key(0)

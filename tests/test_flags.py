@@ -16,7 +16,7 @@ from experiments.report import Report
 from experiments.reproduce.papers import PAPERS
 from experiments.settings import FindTicket
 from experiments.transfer_ticket import TransferTicket
-from ltjax import config
+from ltjax.command import config
 
 PRESETS = {
     FindTicket: settings_.PRESETS,

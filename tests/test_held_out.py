@@ -8,9 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from ltjax import data, lottery, pruning, results
+from ltjax import data, lottery
+from ltjax.core import pruning
+from ltjax.core.scores import Probe
 from ltjax.lottery import held_out
-from ltjax.scores import Probe
+from ltjax.training import records as results
 from tests import toys
 from tests.toys import Spy
 

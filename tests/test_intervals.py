@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ltjax import intervals
+from ltjax.statistics import intervals
 
 
 def by_number(values):

@@ -7,8 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from ltjax import data, keys, lottery, pruning, tickets
-from ltjax.population import Trainer
+from ltjax import data, lottery
+from ltjax.core import keys, pruning
+from ltjax.lottery import ticket as tickets
+from ltjax.training.population import Trainer
 from tests import toys
 
 

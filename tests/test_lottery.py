@@ -9,8 +9,12 @@ import numpy as np
 import optax
 import pytest
 
-from ltjax import analysis, data, lottery, masks, models, population, pruning, results, trees
-from ltjax.arms import CONTROLS, STARTS
+from ltjax import data, lottery, models
+from ltjax.core import masks, pruning, trees
+from ltjax.lottery.arms import CONTROLS, STARTS
+from ltjax.statistics import analysis
+from ltjax.training import population
+from ltjax.training import records as results
 from tests import toys
 from tests.conftest import assert_trees_equal, trees_differ
 from tests.toys import Spy

@@ -11,8 +11,9 @@ import optax
 import pytest
 import scipy.stats
 
-from ltjax import masks, optimizers, trees
-from ltjax.types import Variables
+from ltjax.core import masks, trees
+from ltjax.core.types import Variables
+from ltjax.training import optimizers
 from tests.conftest import assert_trees_equal, small_params, trees_differ
 
 PRUNABLE = ("conv_0/kernel", "dense_0/kernel", "dense_1/kernel", "head/kernel")

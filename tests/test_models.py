@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 import ltjax
-from ltjax import models, trees
+from ltjax import models
+from ltjax.core import trees
+from ltjax.core.types import Variables
 from ltjax.models import inits, nets, norm, table
-from ltjax.types import Variables
 
 NAMES = [*models.MODELS, "mlp-6-5"]
 FAST = {"xla_backend_optimization_level": 0}  # To compile, where the time goes.

@@ -2,7 +2,7 @@ import pathlib
 
 import pytest
 
-from ltjax import paths
+from ltjax.command import paths
 
 
 @pytest.mark.parametrize(

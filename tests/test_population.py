@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import lottery, models, population
-from ltjax.population import Trainer
+from ltjax import lottery, models
+from ltjax.training import population
+from ltjax.training.population import Trainer
 from tests import toys
 from tests.conftest import assert_trees_equal
 

@@ -11,9 +11,10 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from ltjax import portable, storage
-from ltjax.tickets import THETAS, Ticket
-from ltjax.types import Variables
+from ltjax.core.types import Variables
+from ltjax.lottery.ticket import THETAS, Ticket
+from ltjax.storage import portable
+from ltjax.storage import tickets as storage
 from tests.conftest import assert_trees_equal
 
 LENET = {"Dense_0": (784, 300), "Dense_1": (300, 100), "head": (100, 10)}

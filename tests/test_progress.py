@@ -9,7 +9,7 @@ import termios
 
 import pytest
 
-from ltjax.progress import Progress
+from ltjax.command.progress import Progress
 
 
 class Clock:

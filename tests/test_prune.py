@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import lottery, masks, population, pruning
+from ltjax import lottery
+from ltjax.core import masks, pruning
 from ltjax.lottery.prune import pruner
+from ltjax.training import population
 from tests import toys
 
 PLAN = pruning.plan(toys.net().shapes().params, rate=0.5, levels=1)

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import masks, models, pruning, scores, trees
-from ltjax.scores import Probe
-from ltjax.types import Variables
+from ltjax import models
+from ltjax.core import masks, pruning, scores, trees
+from ltjax.core.scores import Probe
+from ltjax.core.types import Variables
 from tests.conftest import small_params
 
 # Kept columns of paper 002, Tables 6 and 7 (`published.json`; row 7 of Table 7 is a mean, .5).

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from ltjax import published
+from experiments.papers import published
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared" / "papers" / "published.json"
 

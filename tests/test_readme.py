@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import optax
 
-from ltjax import portable
+from ltjax.storage import portable
 
 README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
 

@@ -8,8 +8,9 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from ltjax import analysis, report
+from ltjax import report
 from ltjax.report import curves, layers, plots, style, words
+from ltjax.statistics import analysis
 from tests.test_analysis import arm, record
 
 PNG = b"\x89PNG\r\n\x1a\n"

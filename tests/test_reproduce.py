@@ -14,6 +14,7 @@ from experiments.paper_004 import xor, xor_rows
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import PRESETS, FrankleCarbin
 from experiments.paper_004.trainings import Trainings
+from experiments.papers import convergence, published
 from experiments.reproduce import driver, effects, figures, lines, page, searches, trained
 from experiments.reproduce import rows as rows_
 from experiments.reproduce import works as works_
@@ -43,10 +44,10 @@ from experiments.reproduce.rules import (
     ordering,
     span,
 )
-from ltjax import convergence, intervals, published
-from ltjax.intervals import Interval
 from ltjax.report import style
-from ltjax.results import Record
+from ltjax.statistics import intervals
+from ltjax.statistics.intervals import Interval
+from ltjax.training.records import Record
 
 # Everything of the paper, as short and small as it can be.
 TINY = FrankleCarbin(

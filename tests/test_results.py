@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from experiments import running
-from ltjax import results
 from ltjax.lottery import common
+from ltjax.training import records as results
 from tests.fakes import record
 
 NAN = math.nan

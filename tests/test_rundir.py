@@ -11,7 +11,8 @@ import types
 import jax
 import pytest
 
-from ltjax import results, rundir
+from ltjax.storage import run_directory as rundir
+from ltjax.training import records as results
 
 SETTINGS = {"levels": 3, "rate": 0.2, "reset": ["weights"]}
 ORIGIN = {"seed": 0, "versions": {"jax": "x"}}

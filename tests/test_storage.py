@@ -14,13 +14,17 @@ import numpy as np
 import optax
 import pytest
 
-from ltjax import checkpoints, lottery, masks, models, pruning, storage, tickets, trees
-from ltjax.keeper import DiskKeeper
-from ltjax.population import Trainer
-from ltjax.progress import Progress
-from ltjax.rundir import RunDir
-from ltjax.tickets import Ticket
-from ltjax.types import Variables
+from ltjax import lottery, models
+from ltjax.command.progress import Progress
+from ltjax.core import masks, pruning, trees
+from ltjax.core.types import Variables
+from ltjax.lottery import ticket as tickets
+from ltjax.lottery.ticket import Ticket
+from ltjax.storage import checkpoints
+from ltjax.storage import tickets as storage
+from ltjax.storage.journal import DiskKeeper
+from ltjax.storage.run_directory import RunDir
+from ltjax.training.population import Trainer
 from tests import toys
 from tests.conftest import assert_trees_equal, small_params
 

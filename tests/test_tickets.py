@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import masks, tickets, trees
-from ltjax.tickets import RESETS, Start, Ticket
-from ltjax.types import Variables
+from ltjax.core import masks, trees
+from ltjax.core.types import Variables
+from ltjax.lottery import ticket as tickets
+from ltjax.lottery.ticket import RESETS, Start, Ticket
 from tests.conftest import assert_trees_equal, small_params
 
 STEPS, K = 10, 4

@@ -10,8 +10,11 @@ import numpy as np
 import optax
 import pytest
 
-from ltjax import data, lottery, masks, models, optimizers, population, pruning, train, trees
+from ltjax import data, lottery, models
+from ltjax.core import masks, pruning, trees
 from ltjax.data import order
+from ltjax.training import optimizers, population
+from ltjax.training import step as train
 from tests import toys
 from tests.conftest import assert_trees_equal, trees_differ
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from experiments import running
-from ltjax import pruning, trees, units
+from experiments.papers import units
+from ltjax.core import pruning, trees
 
 
 class Encoder(nn.Module):

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltjax import masks, models, trees, units
+from experiments.papers import units
+from ltjax import models
+from ltjax.core import masks, trees
 
 
 def net(*kernels):

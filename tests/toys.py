@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ltjax import data, masks, models, train
-from ltjax.population import Trainer
-from ltjax.train import Member, Recipe
+from ltjax import data, models
+from ltjax.core import masks
+from ltjax.training import step as train
+from ltjax.training.population import Trainer
+from ltjax.training.step import Member, Recipe
 
 
 class Spy(Trainer):

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.paper_000.pairs import Row
 from experiments.reproduce.figures import COLORS, GUIDE, new
-from ltjax.results import Record
+from ltjax.training.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,8 @@ from experiments.reproduce.rows import Claim, Experiment, Table
 from experiments.reproduce.rules import Absent, Ordered, Quantity, Side, ordering
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
-from ltjax import arms, intervals
+from ltjax.lottery import arms
+from ltjax.statistics import intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

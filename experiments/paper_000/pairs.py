@@ -10,9 +10,9 @@ from experiments.reproduce.rows import Table
 from experiments.reproduce.rules import Absent
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
-from ltjax import analysis, intervals
-from ltjax.intervals import Paired
-from ltjax.results import Record
+from ltjax.statistics import analysis, intervals
+from ltjax.statistics.intervals import Paired
+from ltjax.training.records import Record
 
 NOT_RUN = Absent("not trained in this run")
 FEWEST = 5

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.paper_000.settings import ClassHalves
+from experiments.papers import published
 from experiments.reproduce.lab import Lab
 from experiments.reproduce.rows import Table
 from experiments.reproduce.trained import Results
-from ltjax import data, published
+from ltjax import data
 from ltjax.data import Dataset, Parts
 
 FIRST, SECOND = "first", "second"

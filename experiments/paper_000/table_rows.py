@@ -9,6 +9,8 @@ from experiments.paper_000 import figures, pairs
 from experiments.paper_000.pairs import NOT_RUN, SMALLEST, Row
 from experiments.paper_000.splits import REDRAWN, TABLES, TICKET, split_table
 from experiments.paper_000.trainings import Trainings
+from experiments.papers import published
+from experiments.papers.published import Published
 from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.rows import Claim, Experiment
 from experiments.reproduce.rules import (
@@ -23,9 +25,8 @@ from experiments.reproduce.rules import (
 )
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
-from ltjax import intervals, published
-from ltjax.published import Published
-from ltjax.results import Record
+from ltjax.statistics import intervals
+from ltjax.training.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ from experiments.paper_002.trainings import CONV, FC, Trainings
 from experiments.reproduce.rows import Claim, Experiment
 from experiments.reproduce.rules import Absent, Ordered, Quantity, Side, ordering
 from experiments.reproduce.trained import Results
-from ltjax import intervals
+from ltjax.statistics import intervals
 
 Saying = Callable[[Results, Trainings], Sequence[Side] | None]
 """(results, one network) -> its conditions; None if not trained."""

@@ -6,12 +6,14 @@ import statistics
 
 from experiments.paper_002 import rounds as r
 from experiments.paper_002.trainings import CONV, FC, Trainings
+from experiments.papers import published
+from experiments.papers.published import Published
 from experiments.reproduce import figures
 from experiments.reproduce.rows import Table
 from experiments.reproduce.rules import Near
 from experiments.reproduce.trained import Results
-from ltjax import models, pruning, published
-from ltjax.published import Published
+from ltjax import models
+from ltjax.core import pruning
 from ltjax.report import words
 
 NAMES = {FC: "LeNet-300-100", CONV: "Conv2"}

@@ -11,7 +11,7 @@ from experiments.reproduce import figures
 from experiments.reproduce.rows import Claim, Experiment
 from experiments.reproduce.rules import Absent, Digits, Ordered, Quantity, Side, ordering, span
 from experiments.reproduce.trained import Results
-from ltjax import intervals
+from ltjax.statistics import intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,8 @@ from experiments.reproduce.rules import (
     ordering,
 )
 from experiments.reproduce.trained import Results
-from ltjax import intervals, masks
+from ltjax.core import masks
+from ltjax.statistics import intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

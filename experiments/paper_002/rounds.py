@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import statistics
 
+from experiments.papers import convergence
 from experiments.reproduce.retrainings import AtStart
 from experiments.reproduce.rules import Absent, Quantity, quantity
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
-from ltjax import analysis, convergence, intervals, masks, population
-from ltjax.results import Record
-from ltjax.types import Mask
+from ltjax.core import masks
+from ltjax.core.types import Mask
+from ltjax.statistics import analysis, intervals
+from ltjax.training import population
+from ltjax.training.records import Record
 
 NOT_RUN = Absent("not trained in this run")
 Series = Search | AtStart

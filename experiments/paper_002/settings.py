@@ -4,9 +4,9 @@ import dataclasses
 
 from experiments.reproduce.settings import PaperSettings
 from experiments.settings import model_size, validation_share
-from ltjax import config
 from ltjax import data as data_
-from ltjax.config import setting
+from ltjax.command import config
+from ltjax.command.config import setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from experiments.paper_002 import rounds as r
 from experiments.paper_002.common import NAMES, STEPS, by_round, entries, round_table
 from experiments.paper_002.trainings import FC, Trainings
+from experiments.papers.published import Published
 from experiments.reproduce import figures
 from experiments.reproduce.rows import Claim, Experiment, Table
 from experiments.reproduce.rules import Absent, Near, Never, Ordered, Quantity, Side, ordering
 from experiments.reproduce.trained import Results
-from ltjax import intervals
-from ltjax.published import Published
+from ltjax.statistics import intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,8 +10,8 @@ from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.rules import Absent, Quantity, Side, ordering, quantity
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
-from ltjax import intervals
-from ltjax.intervals import Interval
+from ltjax.statistics import intervals
+from ltjax.statistics.intervals import Interval
 
 Ours = Callable[[Results], Quantity | Absent]
 Series = Search | Retrain

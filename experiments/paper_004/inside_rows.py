@@ -10,13 +10,14 @@ import numpy as np
 from experiments.paper_004.answers import NOT_RUN, ordered
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.trainings import Trainings
+from experiments.papers import units
 from experiments.reproduce import figures
 from experiments.reproduce.rows import Claim, Experiment, Table
 from experiments.reproduce.rules import Absent, Ordered, Side
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
-from ltjax import intervals, units
-from ltjax.intervals import Interval
+from ltjax.statistics import intervals
+from ltjax.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -22,8 +22,8 @@ from experiments.reproduce.rows import Claim, Experiment
 from experiments.reproduce.rules import Absent, Between, Near, Ordered, Quantity, Side
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
-from ltjax import intervals
-from ltjax.intervals import Interval
+from ltjax.statistics import intervals
+from ltjax.statistics.intervals import Interval
 
 
 def experiments(settings: FrankleCarbin) -> tuple[Experiment, ...]:

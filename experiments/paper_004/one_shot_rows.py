@@ -22,7 +22,7 @@ from experiments.reproduce.lines import Point
 from experiments.reproduce.rows import Claim, Experiment
 from experiments.reproduce.rules import Absent, Between, Near, Ordered, Side, span
 from experiments.reproduce.trained import Results
-from ltjax import intervals
+from ltjax.statistics import intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,7 +15,7 @@ from experiments.reproduce.lines import Line, Point, accuracy_of, step_of
 from experiments.reproduce.rows import Claim, Experiment
 from experiments.reproduce.rules import Absent, Near, Ordered, Side, Within
 from experiments.reproduce.trained import Results
-from ltjax import intervals
+from ltjax.statistics import intervals
 
 
 class Means(NamedTuple):

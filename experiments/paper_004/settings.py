@@ -2,11 +2,12 @@
 
 import dataclasses
 
+from experiments.papers import convergence
 from experiments.reproduce.settings import PaperSettings
 from experiments.settings import model_size, validation_share
-from ltjax import config, convergence
 from ltjax import data as data_
-from ltjax.config import setting
+from ltjax.command import config
+from ltjax.command.config import setting
 
 ALL = ",".join(f"{percent / 100:g}" for percent in range(95, 0, -5))
 NAMED = "0.9,0.75,0.55,0.4,0.35,0.25,0.15,0.1,0.05"

@@ -7,12 +7,12 @@ import statistics
 
 from experiments.paper_004 import answers
 from experiments.paper_004.answers import Series
+from experiments.papers import convergence
 from experiments.reproduce import lines
 from experiments.reproduce.lines import Point
 from experiments.reproduce.rows import Table
 from experiments.reproduce.trained import Results
-from ltjax import convergence
-from ltjax.intervals import Interval
+from ltjax.statistics.intervals import Interval
 
 
 def levels(results: Results, named: Mapping[str, Series]) -> list[Table]:

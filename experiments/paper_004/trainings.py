@@ -9,7 +9,7 @@ from experiments.reproduce.lab import Lab, Task, stop_when_converged
 from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.searches import Search, rounds_to
 from experiments.settings import FindTicket
-from ltjax import config
+from ltjax.command import config
 
 ONE_SHOT_UNITS = (10, 4, 2)
 BY_TWO_UNITS = (10, 8, 6, 4, 2)

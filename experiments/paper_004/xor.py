@@ -10,18 +10,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.papers import units
 from experiments.reproduce.lab import Lab
 from experiments.reproduce.trained import Results
 from experiments.reproduce.works import Piece, Work
-from ltjax import data, lottery, masks, models, optimizers, population, tickets, train, units
+from ltjax import data, lottery, models
+from ltjax.core import masks
+from ltjax.core.types import Key, Mask, Tree, Variables
 from ltjax.data import Dataset
 from ltjax.lottery import Keeper
+from ltjax.lottery import ticket as tickets
+from ltjax.lottery.ticket import Level, Start
 from ltjax.models import Network
-from ltjax.population import Observer, Trainer
-from ltjax.results import Record
-from ltjax.tickets import Level, Start
-from ltjax.train import Member
-from ltjax.types import Key, Mask, Tree, Variables
+from ltjax.training import optimizers, population
+from ltjax.training import step as train
+from ltjax.training.population import Observer, Trainer
+from ltjax.training.records import Record
+from ltjax.training.step import Member
 
 _LEGS = 10
 

@@ -10,6 +10,7 @@ from experiments.paper_004 import xor
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.trainings import BY_TWO_UNITS, STRATEGIES, Trainings
 from experiments.paper_004.xor import UnitSearch
+from experiments.papers import published
 from experiments.reproduce import figures
 from experiments.reproduce.rows import (
     AGREES,
@@ -21,7 +22,7 @@ from experiments.reproduce.rows import (
 )
 from experiments.reproduce.rules import Absent, Quantity, SameShare
 from experiments.reproduce.trained import Results
-from ltjax import intervals, published
+from ltjax.statistics import intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments import memory
 from experiments import settings as settings_
+from experiments.papers import published
 from experiments.reproduce import page
 from experiments.reproduce import works as works_
 from experiments.reproduce.effects import without_effect
@@ -16,11 +17,15 @@ from experiments.reproduce.papers import PAPERS
 from experiments.reproduce.rows import Experiment, Paper
 from experiments.reproduce.trained import Results
 from experiments.reproduce.works import Piece
-from ltjax import analysis, config, published, results, rundir, trees
-from ltjax.keeper import DiskKeeper
-from ltjax.progress import Progress, duration
+from ltjax.command import config
+from ltjax.command.progress import Progress, duration
+from ltjax.core import trees
 from ltjax.report import style
-from ltjax.rundir import RunDir
+from ltjax.statistics import analysis
+from ltjax.storage import run_directory as rundir
+from ltjax.storage.journal import DiskKeeper
+from ltjax.storage.run_directory import RunDir
+from ltjax.training import records as results
 
 _UNIT = 3e-3  # Of work: about a microsecond of one core for each step and weight of a network.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.reproduce.rows import Experiment, Paper
 from experiments.reproduce.works import Work
-from ltjax import config
+from ltjax.command import config
 
 
 def acting(paper: Paper, settings: Any, **other: Any) -> frozenset[str]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.reproduce.lines import Line, Point, Trial, accuracy_of, mean, step_of
-from ltjax import analysis, intervals
-from ltjax.results import Record
+from ltjax.statistics import analysis, intervals
+from ltjax.training.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,12 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import settings as settings_
+from experiments.papers import convergence
 from experiments.settings import FindTicket
-from ltjax import convergence, lottery, masks, population, train
+from ltjax import lottery
+from ltjax.core import masks
 from ltjax.data import Dataset, Parts
 from ltjax.lottery.held_out import split_of
 from ltjax.models import Network
-from ltjax.results import DIGITS
+from ltjax.training import population
+from ltjax.training import step as train
+from ltjax.training.records import DIGITS
 
 
 class Lab:

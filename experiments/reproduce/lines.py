@@ -6,13 +6,14 @@ import itertools
 import math
 import statistics
 
+from experiments.papers import convergence
+from experiments.papers.convergence import Convergence
 from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.searches import Search
 from experiments.reproduce.trained import Results
-from ltjax import analysis, convergence, intervals
-from ltjax.convergence import Convergence
-from ltjax.intervals import Interval
-from ltjax.results import Record
+from ltjax.statistics import analysis, intervals
+from ltjax.statistics.intervals import Interval
+from ltjax.training.records import Record
 
 
 @dataclasses.dataclass(frozen=True)

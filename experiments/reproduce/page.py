@@ -6,6 +6,8 @@ import dataclasses
 import html
 from typing import TYPE_CHECKING, Any
 
+from experiments.papers import published
+from experiments.papers.published import Published
 from experiments.reproduce import effects, figures
 from experiments.reproduce.rows import (
     AGREES,
@@ -20,10 +22,10 @@ from experiments.reproduce.rows import (
 )
 from experiments.reproduce.rules import Absent, Quantity, interval_text
 from experiments.reproduce.trained import Results
-from ltjax import analysis, config, published
-from ltjax.intervals import Interval
-from ltjax.published import Published
+from ltjax.command import config
 from ltjax.report import blocks, document, style
+from ltjax.statistics import analysis
+from ltjax.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

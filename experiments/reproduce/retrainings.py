@@ -9,9 +9,10 @@ import jax
 from experiments.reproduce.lab import Lab
 from experiments.reproduce.searches import FromSearch, Search, percents
 from experiments.reproduce.works import Piece
-from ltjax import lottery, pruning
+from ltjax import lottery
+from ltjax.core import pruning
+from ltjax.core.types import Params
 from ltjax.lottery import Found, Keeper
-from ltjax.types import Params
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,12 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from experiments.papers import published as published_
+from experiments.papers.published import Published
 from experiments.reproduce.lab import Lab
 from experiments.reproduce.rules import Absent, Never, Ordered, Quantity, Rule
 from experiments.reproduce.trained import Results
 from experiments.reproduce.works import Work
-from ltjax import published as published_
-from ltjax.published import Published
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ltjax.intervals import LEVEL, TAIL, Interval, Z, proportions_differ
+from ltjax.statistics.intervals import LEVEL, TAIL, Interval, Z, proportions_differ
 
 _ROUNDING = 1e-9
 """Of 100 * 0.55, which is 55 %."""

@@ -12,10 +12,12 @@ import jax
 from experiments.reproduce.lab import Lab
 from experiments.reproduce.trained import Results
 from experiments.reproduce.works import Piece, Work
-from ltjax import lottery, masks, pruning, tickets
+from ltjax import lottery
+from ltjax.core import masks, pruning
+from ltjax.core.types import Tree
 from ltjax.lottery import Found, Keeper
-from ltjax.results import Record
-from ltjax.types import Tree
+from ltjax.lottery import ticket as tickets
+from ltjax.training.records import Record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

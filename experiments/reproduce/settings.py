@@ -4,8 +4,9 @@ import dataclasses
 from typing import Any
 
 from experiments.settings import FindTicket
-from ltjax import config, population
-from ltjax.config import setting
+from ltjax.command import config
+from ltjax.command.config import setting
+from ltjax.training import population
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from ltjax import checkpoints, convergence
-from ltjax.results import Record
-from ltjax.rundir import RunDir
-from ltjax.types import Tree
+from experiments.papers import convergence
+from ltjax.core.types import Tree
+from ltjax.storage import checkpoints
+from ltjax.storage.run_directory import RunDir
+from ltjax.training.records import Record
 
 
 class Results:

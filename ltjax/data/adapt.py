@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 
-from ltjax import trees
+from ltjax.core import trees
 from ltjax.data.dataset import Dataset, Split, statistics
 
 NORMALIZATIONS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]] | None] = {

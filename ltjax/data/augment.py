@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from ltjax import keys
-from ltjax.types import Key, Pixels
+from ltjax.core import keys
+from ltjax.core.types import Key, Pixels
 
 AugmentFn = Callable[[Key, Pixels], Pixels]
 

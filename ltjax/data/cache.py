@@ -14,7 +14,7 @@ import zipfile
 from absl import logging
 import numpy as np
 
-from ltjax import paths
+from ltjax.command import paths
 
 Arrays = dict[str, np.ndarray]
 T = TypeVar("T")

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import keys
-from ltjax.types import Key
+from ltjax.core import keys
+from ltjax.core.types import Key
 
 
 def shuffled(key: Key, start: jax.Array | int, *, count: int, n: int, stride: int = 1) -> jax.Array:

@@ -11,7 +11,8 @@ import pathlib
 import re
 import shlex
 
-from ltjax import paths, trees
+from ltjax.command import paths
+from ltjax.core import trees
 from ltjax.data import tfds_source
 from ltjax.data.tfds_source import Tfds
 

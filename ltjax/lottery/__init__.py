@@ -22,8 +22,8 @@ from ltjax.lottery.common import (
 )
 from ltjax.lottery.cut import cut
 from ltjax.lottery.find import find
-from ltjax.lottery.move import transfer
 from ltjax.lottery.start import at_start
+from ltjax.lottery.transfer import transfer
 
 __all__ = [
     "Compute",

@@ -8,15 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import analysis, keys, masks, optimizers, population, pruning, tickets, train, trees
+from ltjax.core import keys, masks, pruning, trees
+from ltjax.core.types import Key, Mask, Tree, Variables
 from ltjax.data import Dataset, Parts
 from ltjax.lottery import held_out
+from ltjax.lottery import ticket as tickets
+from ltjax.lottery.ticket import Ticket
 from ltjax.models import Network
-from ltjax.population import Observer, Trained, Trainer
-from ltjax.results import Record, curve_fields
-from ltjax.tickets import Ticket
-from ltjax.train import Data, Recipe
-from ltjax.types import Key, Mask, Tree, Variables
+from ltjax.statistics import analysis
+from ltjax.training import optimizers, population
+from ltjax.training import step as train
+from ltjax.training.population import Observer, Trained, Trainer
+from ltjax.training.records import Record, curve_fields
+from ltjax.training.step import Data, Recipe
 
 Compute = Callable[[Tree | None, Observer | None], tuple[Tree, list[Record]]]
 """(partial state to go on from, observer) -> (arrays as nested dicts, records)"""

@@ -7,9 +7,10 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
-from ltjax import keys, population, pruning
+from ltjax.core import keys, pruning
+from ltjax.core.types import Key, Mask, Params
 from ltjax.lottery.common import Found
-from ltjax.types import Key, Mask, Params
+from ltjax.training import population
 
 
 def cut(dense: Found, plan: pruning.Plan, *, key: Key | None = None) -> Iterator[Found]:

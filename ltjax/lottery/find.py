@@ -10,8 +10,10 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, optimizers, population, pruning, tickets, train, trees
+from ltjax.core import masks, pruning, trees
+from ltjax.core.types import Key, Mask, Tree, Variables
 from ltjax.data import Dataset, Parts
+from ltjax.lottery import ticket as tickets
 from ltjax.lottery.common import (
     Found,
     Keeper,
@@ -33,12 +35,13 @@ from ltjax.lottery.common import (
 )
 from ltjax.lottery.held_out import split_of
 from ltjax.lottery.prune import pruner
+from ltjax.lottery.ticket import Level, Start
 from ltjax.models import Network
-from ltjax.population import Observer, Trainer
-from ltjax.results import Record
-from ltjax.tickets import Level, Start
-from ltjax.train import Data, Member, Recipe
-from ltjax.types import Key, Mask, Tree, Variables
+from ltjax.training import optimizers, population
+from ltjax.training import step as train
+from ltjax.training.population import Observer, Trainer
+from ltjax.training.records import Record
+from ltjax.training.step import Data, Member, Recipe
 
 
 def find(

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from ltjax.core.types import Key
 from ltjax.data import Dataset, Parts
-from ltjax.types import Key
 
 KNOWN = 256
 """Numbers of trained examples that a split holds."""

@@ -8,9 +8,10 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import masks, pruning, train, trees
-from ltjax.train import Data, Member, Recipe
-from ltjax.types import Key, Mask, Params, Scores
+from ltjax.core import masks, pruning, trees
+from ltjax.core.types import Key, Mask, Params, Scores
+from ltjax.training import step as train
+from ltjax.training.step import Data, Member, Recipe
 
 
 @functools.lru_cache(maxsize=4)

@@ -7,21 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ltjax import population, pruning, trees
+from ltjax.core import pruning, trees
+from ltjax.core.types import Key, Mask
 from ltjax.data import Dataset, Parts
-from ltjax.lottery.common import (
-    Compute,
-    Found,
-    check_plan,
-    device_data,
-    keys_for,
-    once,
-    shares,
-)
+from ltjax.lottery.common import Compute, Found, check_plan, device_data, keys_for, once, shares
 from ltjax.lottery.held_out import split_of
 from ltjax.lottery.prune import pruner
-from ltjax.train import Member, Recipe
-from ltjax.types import Key, Mask
+from ltjax.training import population
+from ltjax.training.step import Member, Recipe
 
 KeepMask = Callable[[int, Compute], Any]
 """Runs or remembers the masks of the level of a number, as a `Keeper` does."""

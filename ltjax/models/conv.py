@@ -15,7 +15,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
-from ltjax import trees
+from ltjax.core import trees
 
 Array: TypeAlias = jax.Array
 Pair: TypeAlias = tuple[int, int]

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from jax.nn import initializers
 
-from ltjax import trees
+from ltjax.core import trees
 
 Initializer: TypeAlias = Callable[..., Any]
 

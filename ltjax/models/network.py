@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from ltjax.types import Images, Key, Logits, Stats, Variables
+from ltjax.core.types import Images, Key, Logits, Stats, Variables
 
 
 class Apply(Protocol):

@@ -16,9 +16,9 @@ from jax.interpreters import partial_eval
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import keys, trees
+from ltjax.core import keys, trees
+from ltjax.core.types import Images, Key, Logits, Stats, Tree, Variables
 from ltjax.models.network import Network, image_shape
-from ltjax.types import Images, Key, Logits, Stats, Tree, Variables
 
 FLAGS = {
     "train": True,

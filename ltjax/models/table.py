@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from flax import linen as nn
 
-from ltjax import trees
+from ltjax.core import trees
 from ltjax.models import inits, nets
 from ltjax.models.conv import check as check_formulation
 from ltjax.models.network import Network

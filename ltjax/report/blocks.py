@@ -5,10 +5,10 @@ import html
 import math
 from typing import Any
 
-from ltjax import analysis
-from ltjax.analysis import Row, Verdict
 from ltjax.report import layers, words
 from ltjax.report.tables import Line, lines, one_size, shared_sizes
+from ltjax.statistics import analysis
+from ltjax.statistics.analysis import Row, Verdict
 
 READING = (
     "Accuracies are in percent of the test set, as mean \N{PLUS-MINUS SIGN} standard deviation "

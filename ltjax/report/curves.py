@@ -4,9 +4,9 @@ from collections.abc import Sequence
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
-from ltjax import analysis
 from ltjax.report import words
-from ltjax.results import Record
+from ltjax.statistics import analysis
+from ltjax.training.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import html
 from typing import TYPE_CHECKING, Any
 
-from ltjax import analysis
-from ltjax.analysis import Row
 from ltjax.report import blocks, plots, sheet, style, words
-from ltjax.results import Record
+from ltjax.statistics import analysis
+from ltjax.statistics.analysis import Row
+from ltjax.training.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

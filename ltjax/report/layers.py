@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ltjax import analysis
-from ltjax.analysis import Row
+from ltjax.statistics import analysis
+from ltjax.statistics.analysis import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 import math
 from typing import TYPE_CHECKING, Any
 
-from ltjax import analysis
-from ltjax.analysis import Row
 from ltjax.report import curves, layers, style
-from ltjax.results import Record
+from ltjax.statistics import analysis
+from ltjax.statistics.analysis import Row
+from ltjax.training.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

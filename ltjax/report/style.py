@@ -5,7 +5,7 @@ import importlib.util
 import io
 from typing import TYPE_CHECKING, Any
 
-from ltjax import analysis
+from ltjax.statistics import analysis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 
-from ltjax import analysis
-from ltjax.analysis import Row, Verdict
 from ltjax.report import words
-from ltjax.results import Record
+from ltjax.statistics import analysis
+from ltjax.statistics.analysis import Row, Verdict
+from ltjax.training.records import Record
 
 _GAP = "  "
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 import math
 
-from ltjax import analysis
-from ltjax.analysis import Row, Verdict
+from ltjax.statistics import analysis
+from ltjax.statistics.analysis import Row, Verdict
 
 _JUDGES = {
     "validation": "The best evaluation was chosen on the validation set.",

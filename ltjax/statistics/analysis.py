@@ -12,9 +12,10 @@ import itertools
 import math
 import statistics
 
-from ltjax import intervals, trees
-from ltjax.intervals import Interval
-from ltjax.results import Record
+from ltjax.core import trees
+from ltjax.statistics import intervals
+from ltjax.statistics.intervals import Interval
+from ltjax.training.records import Record
 
 START_POINTS = ("ticket", "theta_0", "theta_k", "theta_S", "redrawn")
 """Arms that are start points, in the order of display; every other arm is a control."""

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import statistics
 
-from ltjax import trees
+from ltjax.core import trees
 
 _TIE = 1e-9
 """A change by exactly the limit is not less than it, whichever way its sum was rounded."""

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ltjax import trees
-from ltjax.types import Params, Tree
+from ltjax.core import trees
+from ltjax.core.types import Params, Tree
 
 Optimizer = optax.GradientTransformation | optax.MultiSteps
 Schedule = Callable[[jax.Array], jax.typing.ArrayLike]

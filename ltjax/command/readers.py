@@ -9,7 +9,7 @@ import math
 import re
 import sys
 
-from ltjax import paths
+from ltjax.command import paths
 
 MAX_STEPS = 2**31 - 1
 """Steps are counted in 32 bits."""

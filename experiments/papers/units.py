@@ -11,8 +11,8 @@ import re
 import jax
 import jax.numpy as jnp
 
-from ltjax import trees
-from ltjax.types import Mask, Params
+from ltjax.core import trees
+from ltjax.core.types import Mask, Params
 
 ScoreFn = Callable[[jax.Array, jax.Array], jax.Array]
 """(magnitudes of the incoming weights [inputs, units], of the outgoing [units, outputs]) ->

@@ -19,9 +19,11 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
-from ltjax import optimizers, train, trees
-from ltjax.train import Data, Evaluation, Member, Recipe, State
-from ltjax.types import Tree, Variables
+from ltjax.core import trees
+from ltjax.core.types import Tree, Variables
+from ltjax.training import optimizers
+from ltjax.training import step as train
+from ltjax.training.step import Data, Evaluation, Member, Recipe, State
 
 LAYOUTS = ("map", "vmap")
 _AXIS = "members"

@@ -11,8 +11,8 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import keys, trees
-from ltjax.types import Images, Key, Labels, Logits, LossFn, Params, Scalar, Scores
+from ltjax.core import keys, trees
+from ltjax.core.types import Images, Key, Labels, Logits, LossFn, Params, Scalar, Scores
 
 
 class Probe(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ltjax.results import DIGITS
+from ltjax.training.records import DIGITS
 
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2

@@ -10,7 +10,7 @@ import hashlib
 
 import jax
 
-from ltjax.types import Key
+from ltjax.core.types import Key
 
 
 def derive(key: Key, purpose: str, *coordinates: jax.Array | int) -> Key:

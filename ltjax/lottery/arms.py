@@ -11,9 +11,9 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from ltjax import masks, trees
-from ltjax.tickets import Ticket
-from ltjax.types import Key, Mask, Params, Tree, Variables
+from ltjax.core import masks, trees
+from ltjax.core.types import Key, Mask, Params, Tree, Variables
+from ltjax.lottery.ticket import Ticket
 
 STARTS = ("theta_0", "theta_k", "theta_S")
 

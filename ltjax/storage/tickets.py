@@ -4,12 +4,16 @@ import os
 import pathlib
 from typing import Any
 
-from ltjax import checkpoints, masks, paths, population, portable, tickets
+from ltjax.command import paths
+from ltjax.core import masks
+from ltjax.core.types import Variables
+from ltjax.lottery import ticket as tickets
 from ltjax.lottery.common import Found, failed_steps, piece_of
-from ltjax.portable import export
-from ltjax.rundir import RunDir
-from ltjax.tickets import Ticket
-from ltjax.types import Variables
+from ltjax.lottery.ticket import Ticket
+from ltjax.storage import checkpoints, portable
+from ltjax.storage.portable import export
+from ltjax.storage.run_directory import RunDir
+from ltjax.training import population
 
 __all__ = ["export", "is_run", "levels", "load", "origin", "save", "settings"]
 

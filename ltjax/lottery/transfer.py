@@ -12,9 +12,10 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import arms as arms_
-from ltjax import keys, population, trees
+from ltjax.core import keys, trees
+from ltjax.core.types import Key, Tree, Variables
 from ltjax.data import Dataset, Parts
+from ltjax.lottery import arms as arms_
 from ltjax.lottery.common import (
     Found,
     Keeper,
@@ -30,12 +31,12 @@ from ltjax.lottery.common import (
     trainer_of,
 )
 from ltjax.lottery.held_out import split_of
+from ltjax.lottery.ticket import Ticket
 from ltjax.models import Network
-from ltjax.population import Observer, Stop, Trainer
-from ltjax.results import Record
-from ltjax.tickets import Ticket
-from ltjax.train import Data, Member, Recipe
-from ltjax.types import Key, Tree, Variables
+from ltjax.training import population
+from ltjax.training.population import Observer, Stop, Trainer
+from ltjax.training.records import Record
+from ltjax.training.step import Data, Member, Recipe
 
 _PIECES = {"target": "target", "source": "again"}
 """What the pieces of a phase are called; `source` is taken by the search itself."""

@@ -23,7 +23,8 @@ from typing import IO, Any, Self
 
 import jax
 
-from ltjax import config, paths, results
+from ltjax.command import config, paths
+from ltjax.training import records as results
 
 _DISTRIBUTIONS = {
     "ltjax": "ltjax",

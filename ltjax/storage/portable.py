@@ -26,10 +26,13 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from ltjax import paths, results, tickets, trees
-from ltjax.checkpoints import escape, unescape
-from ltjax.tickets import THETAS, Ticket
-from ltjax.types import Tree
+from ltjax.command import paths
+from ltjax.core import trees
+from ltjax.core.types import Tree
+from ltjax.lottery import ticket as tickets
+from ltjax.lottery.ticket import THETAS, Ticket
+from ltjax.storage.checkpoints import escape, unescape
+from ltjax.training import records as results
 
 _FORMAT = "ltjax-ticket 2"
 _FLOATS = ("float16", "float32", "float64")

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import trees
-from ltjax.types import Mask, Tree, Variables
+from ltjax.core import trees
+from ltjax.core.types import Mask, Tree, Variables
 
 THETAS = ("theta_0", "theta_k", "theta_S")
 """The start points that a ticket holds."""

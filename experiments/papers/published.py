@@ -11,7 +11,7 @@ from importlib import resources
 import json
 from typing import Any
 
-from ltjax import trees
+from ltjax.core import trees
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,8 @@ class Published:
 
 @functools.cache
 def _file() -> dict[str, Any]:
-    return json.loads((resources.files("ltjax") / "published.json").read_text(encoding="utf-8"))
+    file = resources.files("experiments.papers") / "published.json"
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def papers() -> dict[str, str]:

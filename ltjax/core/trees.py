@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 
-from ltjax.types import Tree
+from ltjax.core.types import Tree
 
 T = TypeVar("T")
 

@@ -20,8 +20,8 @@ from typing import Any, Generic, NoReturn, TypeVar, cast, get_type_hints
 
 from absl import app, flags, logging
 
-from ltjax import trees
-from ltjax.readers import duration, floats, inside, numbers, pairs, path, span, steps, whole
+from ltjax.command.readers import duration, floats, inside, numbers, pairs, path, span, steps, whole
+from ltjax.core import trees
 
 __all__ = [
     "Flags",

@@ -14,11 +14,12 @@ from jax import lax
 import jax.numpy as jnp
 import optax
 
-from ltjax import keys, masks, optimizers, trees
+from ltjax.core import keys, masks, trees
+from ltjax.core.scores import Probe
+from ltjax.core.types import Images, Key, Labels, Mask, Params, Pixels, Scalar, Tree, Variables
 from ltjax.data import order
-from ltjax.optimizers import Optimizer, Schedule
-from ltjax.scores import Probe
-from ltjax.types import Images, Key, Labels, Mask, Params, Pixels, Scalar, Tree, Variables
+from ltjax.training import optimizers
+from ltjax.training.optimizers import Optimizer, Schedule
 
 MEASURES = ("accuracy", "loss")
 

@@ -16,9 +16,9 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax import keys, trees
-from ltjax.scores import SCORES
-from ltjax.types import Key, Mask, Scores, Tree
+from ltjax.core import keys, trees
+from ltjax.core.scores import SCORES
+from ltjax.core.types import Key, Mask, Scores, Tree
 
 __all__ = ["SCOPES", "SCORES", "Plan", "keep_best", "of_mask", "plan", "pooled", "spread"]
 

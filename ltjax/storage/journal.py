@@ -17,13 +17,13 @@ import time
 
 import jax
 
-from ltjax import checkpoints
+from ltjax.command.progress import Progress
+from ltjax.core.types import Tree
 from ltjax.lottery.common import Compute
-from ltjax.population import Observer, Partial
-from ltjax.progress import Progress
-from ltjax.results import Record
-from ltjax.rundir import RunDir
-from ltjax.types import Tree
+from ltjax.storage import checkpoints
+from ltjax.storage.run_directory import RunDir
+from ltjax.training.population import Observer, Partial
+from ltjax.training.records import Record
 
 
 def arrays(run: RunDir, piece: str, *, own: bool = False) -> Tree:

@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from ltjax import paths, trees
-from ltjax.types import Tree
+from ltjax.command import paths
+from ltjax.core import trees
+from ltjax.core.types import Tree
 
 _FORMAT = 2
 _AS_THEY_ARE = 1  # The format whose keys lie on the disk as they are.

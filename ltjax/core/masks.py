@@ -13,8 +13,8 @@ from jax.core import Tracer
 import jax.numpy as jnp
 import optax
 
-from ltjax import keys, trees
-from ltjax.types import Key, Mask, Tree
+from ltjax.core import keys, trees
+from ltjax.core.types import Key, Mask, Tree
 
 
 def dense(params: Tree) -> Mask:

@@ -1,0 +1,1 @@
+"""How a paper is reproduced: a table of figures, the trainings they share, claims with verdicts."""

@@ -1,0 +1,1 @@
+"""What a binary needs: settings as flags, paths, progress."""

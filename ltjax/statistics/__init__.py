@@ -1,0 +1,1 @@
+"""What records say: intervals, paired tests, winning tickets."""

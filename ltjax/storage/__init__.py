@@ -1,0 +1,1 @@
+"""What is kept on disks: checkpoints, portable tickets, run directories, the journal of a run."""
