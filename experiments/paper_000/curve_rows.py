@@ -7,7 +7,7 @@ from experiments.paper_000 import pairs
 from experiments.paper_000.pairs import NOT_RUN
 from experiments.paper_000.splits import FIGURES, REDRAWN, TABLES, TICKET, Halves, named, splits
 from experiments.paper_000.trainings import Trainings
-from experiments.papers import published
+from experiments.reproduce import published
 from experiments.reproduce import figures
 from experiments.reproduce.rows import Claim, Experiment
 from experiments.reproduce.rules import Absent, Never, Quantity

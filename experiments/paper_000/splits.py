@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.paper_000.settings import ClassHalves
-from experiments.papers import published
+from experiments.reproduce import published
 from experiments.reproduce.lab import Lab
 from experiments.reproduce.rows import Table
 from experiments.reproduce.trained import Results

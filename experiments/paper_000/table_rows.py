@@ -9,8 +9,8 @@ from experiments.paper_000 import figures, pairs
 from experiments.paper_000.pairs import NOT_RUN, SMALLEST, Row
 from experiments.paper_000.splits import REDRAWN, TABLES, TICKET, split_table
 from experiments.paper_000.trainings import Trainings
-from experiments.papers import published
-from experiments.papers.published import Published
+from experiments.reproduce import published
+from experiments.reproduce.published import Published
 from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.rows import Claim, Experiment
 from experiments.reproduce.rules import (

@@ -6,8 +6,8 @@ import statistics
 
 from experiments.paper_002 import rounds as r
 from experiments.paper_002.trainings import CONV, FC, Trainings
-from experiments.papers import published
-from experiments.papers.published import Published
+from experiments.reproduce import published
+from experiments.reproduce.published import Published
 from experiments.reproduce import figures
 from experiments.reproduce.rows import Table
 from experiments.reproduce.rules import Near

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from experiments.paper_002 import rounds as r
 from experiments.paper_002.common import NAMES, STEPS, by_round, entries, round_table
 from experiments.paper_002.trainings import FC, Trainings
-from experiments.papers.published import Published
+from experiments.reproduce.published import Published
 from experiments.reproduce import figures
 from experiments.reproduce.rows import Claim, Experiment, Table
 from experiments.reproduce.rules import Absent, Near, Never, Ordered, Quantity, Side, ordering

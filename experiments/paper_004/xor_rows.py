@@ -10,7 +10,7 @@ from experiments.paper_004 import xor
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.trainings import BY_TWO_UNITS, STRATEGIES, Trainings
 from experiments.paper_004.xor import UnitSearch
-from experiments.papers import published
+from experiments.reproduce import published
 from experiments.reproduce import figures
 from experiments.reproduce.rows import (
     AGREES,

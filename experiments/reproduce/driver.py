@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments import memory
 from experiments import settings as settings_
-from experiments.papers import published
+from experiments.reproduce import published
 from experiments.reproduce import page
 from experiments.reproduce import works as works_
 from experiments.reproduce.effects import without_effect

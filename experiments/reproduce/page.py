@@ -6,8 +6,8 @@ import dataclasses
 import html
 from typing import TYPE_CHECKING, Any
 
-from experiments.papers import published
-from experiments.papers.published import Published
+from experiments.reproduce import published
+from experiments.reproduce.published import Published
 from experiments.reproduce import effects, figures
 from experiments.reproduce.rows import (
     AGREES,

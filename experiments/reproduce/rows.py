@@ -9,8 +9,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from experiments.papers import published as published_
-from experiments.papers.published import Published
+from experiments.reproduce import published as published_
+from experiments.reproduce.published import Published
 from experiments.reproduce.lab import Lab
 from experiments.reproduce.rules import Absent, Never, Ordered, Quantity, Rule
 from experiments.reproduce.trained import Results
