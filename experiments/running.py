@@ -18,8 +18,8 @@ from ltjax.statistics import analysis
 from ltjax.storage import run_directory as rundir
 from ltjax.storage.journal import DiskKeeper
 from ltjax.storage.run_directory import RunDir
+from ltjax.training import Recipe
 from ltjax.training import records as results
-from ltjax.training.step import Recipe
 
 _VERSION = 2
 """Of the meaning of the settings; raised where the same ones give other results."""

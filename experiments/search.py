@@ -1,5 +1,6 @@
 """One search with its run directory: planned, run, resumed or read."""
 
+from collections.abc import Iterator
 import sys
 
 import jax
@@ -9,12 +10,12 @@ from experiments import settings as settings_
 from experiments.settings import FindTicket
 from ltjax import lottery
 from ltjax.command import config
+from ltjax.core import pruning
 from ltjax.data import Dataset
-from ltjax.lottery import Found
-from ltjax.models import Network
+from ltjax.lottery import Keeper, Level
 from ltjax.storage import tickets as storage
 from ltjax.storage.run_directory import RunDir
-from ltjax.training.step import Recipe
+from ltjax.training import Trainer
 
 
 def open_run(settings: FindTicket) -> RunDir:
@@ -22,33 +23,62 @@ def open_run(settings: FindTicket) -> RunDir:
     return running.run_dir(settings, prefix=f"find-{settings.data}-{settings.model}")
 
 
-def print_plan(settings: FindTicket) -> int:
-    """Prints what a search would do; returns its number of levels."""
+def _made(settings: FindTicket) -> tuple[Dataset, Trainer, pruning.Plan]:
+    """Data, network with recipe, and plan of a search; what cannot fit in memory is refused."""
     source = settings_.dataset(settings)
     net = settings_.network(settings, source)
-    how = settings_.recipe(settings, net, source)
-    check_memory(settings, net, source, how)
-    plan = settings_.plan(settings, net)
-    count = settings.replicates
-    trainings = count * (plan.levels + 1)
+    how, count = settings_.recipe(settings, net, source), settings.replicates
+    needed = memory.of_training(net, source, how, members=count)
+    memory.check(needed, f"{count} networks {net.name} side by side")
+    return source, settings_.trainer(settings, net, how), settings_.plan(settings, net)
+
+
+def _levels(
+    settings: FindTicket, source: Dataset, trainer: Trainer, plan: pruning.Plan, keep: Keeper
+) -> Iterator[Level]:
+    """The search itself, checked; it begins with the first level that is asked for."""
+    held_out = settings_.validation(settings, source)
+    return lottery.find(
+        trainer,
+        source,
+        key=jax.random.key(settings.seed),
+        plan=plan,
+        replicates=settings.replicates,
+        validation=held_out,
+        rewind=settings_.rewind(settings, source.examples - held_out),
+        reset=settings_.resets(settings),
+        score=settings.score,
+        score_at=settings.score_at,
+        score_batch=settings.score_batch,
+        one_shot=settings.one_shot,
+        keep=keep,
+    )
+
+
+def print_plan(settings: FindTicket) -> int:
+    """Prints what a search would do; returns its number of levels.
+
+    Raises:
+      ValueError: as `run`.
+    """
+    source, trainer, plan = _made(settings)
+    _ = _levels(settings, source, trainer, plan, lottery.once)
+    trainings = settings.replicates * (plan.levels + 1)
     print(f"search on {source.name}:")
-    print(running.describe_training(net, source, how, members=count, trainings=trainings))
+    print(
+        running.describe_training(
+            trainer.network,
+            source,
+            trainer.recipe,
+            members=settings.replicates,
+            trainings=trainings,
+        )
+    )
     print(running.describe_plan(plan))
     return plan.levels + 1
 
 
-def check_memory(settings: FindTicket, net: Network, source: Dataset, how: Recipe) -> None:
-    """Refuses a population that cannot fit.
-
-    Raises:
-      ValueError: with the numbers.
-    """
-    count = settings.replicates
-    needed = memory.of_training(net, source, how, members=count)
-    memory.check(needed, f"{count} networks {net.name} side by side")
-
-
-def run(settings: FindTicket) -> list[Found]:
+def run(settings: FindTicket) -> list[Level]:
     """Runs or resumes a search, or reads a finished one.
 
     Raises:
@@ -60,38 +90,22 @@ def run(settings: FindTicket) -> list[Found]:
             return storage.levels(directory.path)
         except ValueError as error:  # A damaged ticket, which only its reading finds.
             print(f"note: {error}; what is missing is computed again", file=sys.stderr)
-    source = settings_.dataset(settings)
-    net = settings_.network(settings, source)
-    how = settings_.recipe(settings, net, source)
-    check_memory(settings, net, source, how)
-    plan = settings_.plan(settings, net)
+    source, trainer, plan = _made(settings)
     progress, keeper = running.keeper(
-        directory, settings, label=f"find on {source.name}", steps=how.steps, pieces=plan.levels + 1
+        directory,
+        settings,
+        label=f"find on {source.name}",
+        steps=trainer.recipe.steps,
+        pieces=plan.levels + 1,
     )
-    levels = lottery.find(
-        net,
-        source,
-        how,
-        key=jax.random.key(settings.seed),
-        plan=plan,
-        replicates=settings.replicates,
-        validation=settings_.validation(settings, source),
-        rewind="end" if settings.rewind == "end" else how.snapshot or 0,
-        reset=settings_.resets(settings),
-        score=settings.score,
-        score_at=settings.score_at,
-        score_batch=settings.score_batch,
-        one_shot=settings.one_shot,
-        trainer=settings_.trainer(settings, net, how),
-        keep=keeper,
-    )
+    levels = _levels(settings, source, trainer, plan, keeper)
     with directory.create(), progress:
         found = list(levels)
         running.finish(
             directory,
             keeper.pieces,
             config.as_dict(settings),
-            title=f"Tickets of {net.name} on {source.name}",
+            title=f"Tickets of {trainer.network.name} on {source.name}",
             notes=source.notes,
         )
     return found

@@ -15,10 +15,10 @@ from ltjax.command.config import setting
 from ltjax.core import keys, pruning, trees
 from ltjax.core.types import Key, Pixels
 from ltjax.data import Dataset, Parts
-from ltjax.lottery import ticket as tickets
+from ltjax.lottery import RESETS
 from ltjax.models import Network
-from ltjax.training import optimizers, population
-from ltjax.training import step as train
+from ltjax.training import Recipe, Trainer, optimizers, population
+from ltjax.training.recipe import MEASURES
 
 SEED = "[0, 4294967295]"  # What a key keeps of it without 64 bits.
 
@@ -132,7 +132,7 @@ class FindTicket(config.Settings):
     measure: str = setting(
         "accuracy",
         "What the best evaluation is judged by: accuracy or loss.",
-        choices=train.MEASURES,
+        choices=MEASURES,
     )
     keep: str = setting(
         "last",
@@ -184,9 +184,9 @@ class FindTicket(config.Settings):
         "0", "Rewind to: 0, a duration as 500it or 1ep, or end.", check=check_rewind
     )
     reset: tuple[str, ...] = setting(
-        tickets.RESETS,
+        RESETS,
         "What each round sets back to the rewind point; `none` continues (Han).",
-        choices=(*tickets.RESETS, "none"),
+        choices=(*RESETS, "none"),
     )
     replicates: int = setting(5, "Independent searches, trained side by side.", within="[1, 10000]")
     seed: int = setting(0, "Everything random comes from it.", within=SEED)
@@ -355,8 +355,7 @@ def recipe(
     *,
     frozen: frozenset[str] = frozenset(),
     frozen_statistics: bool = False,
-    rewinds: bool = True,
-) -> train.Recipe:
+) -> Recipe:
     """How each network is trained on `source`."""
     examples = source.examples - validation(settings, source)
     batch = settings.batch_size
@@ -385,8 +384,7 @@ def recipe(
             f"milestones rise, above 0 and below the length of {length:,} steps; got "
             f"{','.join(settings.milestones)}, steps {', '.join(map(str, milestones))}"
         )
-    return train.Recipe(
-        apply=net.apply,
+    return Recipe(
         optimizer=optimizers.make(
             settings.optimizer,
             momentum=settings.momentum,
@@ -404,7 +402,6 @@ def recipe(
         batch_size=batch,
         steps=length,
         every=min(length, max(1, steps("evaluate_every", settings.evaluate_every))),
-        snapshot=rewind_step(settings, examples) if rewinds else None,
         patience=settings.patience,
         measure=settings.measure,
         keep=settings.keep,
@@ -429,10 +426,10 @@ def _augment(settings: FindTicket) -> data_.AugmentFn | None:
     return cut
 
 
-def rewind_step(settings: FindTicket, examples: int) -> int:
-    """The step whose weights are theta_k; 0 for `end`, where theta_k is theta_0."""
+def rewind(settings: FindTicket, examples: int) -> int | str:
+    """The step to which rounds rewind, or `end`; `examples` are those that train."""
     if settings.rewind == "end":
-        return 0
+        return "end"
     return config.steps(settings.rewind, examples=examples, batch=settings.batch_size)
 
 
@@ -442,12 +439,12 @@ def has_convolutions(net: Network) -> bool:
     return "conv" in kinds.values()
 
 
-def trainer(settings: FindTicket, net: Network, how: train.Recipe) -> population.Trainer:
+def trainer(settings: FindTicket, net: Network, how: Recipe) -> Trainer:
     """The compiled trainer, over the devices and in the layout of the settings."""
     layout = settings.layout
     if layout == "auto":
         layout = population.choose_layout(jax.default_backend(), convolutions=has_convolutions(net))
-    return population.Trainer(how, devices=chosen_devices(settings.devices), layout=layout)
+    return Trainer(net, how, devices=chosen_devices(settings.devices), layout=layout)
 
 
 def plan(settings: FindTicket, net: Network) -> pruning.Plan:

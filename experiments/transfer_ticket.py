@@ -34,14 +34,12 @@ from ltjax.command import config
 from ltjax.command.config import setting
 from ltjax.core import trees
 from ltjax.data import Dataset
-from ltjax.lottery import Found
-from ltjax.lottery import arms as arms_
-from ltjax.lottery.arms import CONTROLS, STARTS
-from ltjax.lottery.ticket import Ticket
+from ltjax.lottery import Level, Ticket
+from ltjax.lottery.arms import CONTROLS, STARTS, check_arms, check_fits, head_of
 from ltjax.models import Network
 from ltjax.storage import tickets as storage
 from ltjax.storage.run_directory import RunDir
-from ltjax.training.step import Recipe
+from ltjax.training import Recipe
 
 HEADS = ("auto", "fresh", "keep")
 
@@ -255,7 +253,6 @@ def target_recipe(
         moved,
         frozen=frozenset(frozen),
         frozen_statistics=settings.freeze_statistics,
-        rewinds=False,
     )
 
 
@@ -290,7 +287,7 @@ def transfer(settings: TransferTicket, run: RunDir) -> int:
     how = target_recipe(settings, target, net, moved)
     held_out = settings_.validation(target, moved)
     arms = tuple(dict.fromkeys((*settings.starts, *settings.controls)))
-    arms_.check_base(arms, settings.control_start)
+    check_arms(arms, settings.control_start)
     members = len(arms) * (
         1 if settings.ticket and not storage.is_run(settings.ticket) else source.replicates
     )
@@ -298,7 +295,8 @@ def transfer(settings: TransferTicket, run: RunDir) -> int:
         memory.of_training(net, moved, how, members=members),
         f"{members} networks {net.name} side by side",
     )
-    lottery.check(net, moved, how, validation=held_out)
+    trainer = settings_.trainer(target, net, how)
+    lottery.check(trainer, moved, validation=held_out)
     _check_head(settings, source_net, net)
     if settings.dry_run:
         return _print_plan(settings, source, net, moved, how, arms, members)
@@ -308,15 +306,13 @@ def transfer(settings: TransferTicket, run: RunDir) -> int:
     )
     trainings = lottery.transfer(
         levels,
-        net,
+        trainer,
         moved,
-        how,
         key=jax.random.key(source.seed),  # Of the search too: purposes differ by name.
         arms=arms,
         base=settings.control_start,
         new_head=settings.head == "fresh" or bool(settings.head_hidden),
         validation=held_out,
-        trainer=settings_.trainer(target, net, how),
         keep=keeper,
     )
     with run.create(), progress:
@@ -338,23 +334,23 @@ def _check_head(settings: TransferTicket, source: Network, target: Network) -> N
     ours, theirs = source.shapes(), target.shapes()
     mask = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, bool), ours.params)
     ticket = Ticket(mask=mask, theta_0=ours, theta_k=ours, theta_S=ours, prunable=(), meta={})
-    head = arms_.new_head(ticket, theirs, head=target.head)
+    head = head_of(ticket, theirs, head=target.head)
     if settings.head == "keep" and head:
         raise ValueError(
             f"head=keep, but the head has {source.classes} outputs on the source and "
             f"{target.classes} on the target; take auto or fresh"
         )
-    arms_.check_fits(ticket, theirs, new_head=head)
+    check_fits(ticket, theirs, new_head=head)
 
 
-def _levels(settings: TransferTicket, source: FindTicket) -> list[Found]:
+def _levels(settings: TransferTicket, source: FindTicket) -> list[Level]:
     """The tickets to move: searched, read from a search, or one saved ticket with its dense."""
     if not settings.ticket:
         return search.run(source)
     if storage.is_run(settings.ticket):
         return storage.levels(settings.ticket)
-    ticket = lottery.found(storage.load(settings.ticket))
-    return [lottery.dense_of(ticket), ticket]
+    ticket = Level.of(storage.load(settings.ticket))
+    return [ticket.dense, ticket]
 
 
 def _print_plan(

@@ -19,12 +19,10 @@ from ltjax.core import masks
 from ltjax.core.types import Key, Mask, Tree, Variables
 from ltjax.data import Dataset
 from ltjax.lottery import Keeper
-from ltjax.lottery import ticket as tickets
-from ltjax.lottery.ticket import Level, Start
 from ltjax.models import Network
-from ltjax.training import optimizers, population
-from ltjax.training import step as train
-from ltjax.training.population import Observer, Trainer
+from ltjax.training import Recipe, Trainer, optimizers, population
+from ltjax.training.evaluation import Data, Evaluation
+from ltjax.training.population import Observer
 from ltjax.training.records import Record
 from ltjax.training.step import Member
 
@@ -114,19 +112,11 @@ class UnitSearch:
         del works, lab
         network, trainer = compiled(self.units[0], self.rate, self.sd, self.steps)
         theta_0 = self._drawn(network)
-        dense = jax.vmap(masks.dense)(theta_0.params)
-        start = Start(theta_0, None, 0, 0, 0)
-        levels = tickets.search(
-            start,
-            dense,
-            functools.partial(self._train, network, trainer, keep),
-            self._prune,
-            lambda origin, before: origin.start,
-            levels=len(self.units) - 1,
-            one_shot=self.one_shot,
-        )
-        for _ in levels:
-            pass
+        mask = jax.vmap(masks.dense)(theta_0.params)
+        dense = before = (self._train(network, trainer, keep, 0, theta_0, mask), mask)
+        for number in range(1, len(self.units)):
+            mask = self._prune(number, *(dense if self.one_shot else before))
+            before = (self._train(network, trainer, keep, number, theta_0, mask), mask)
 
     def _train(
         self,
@@ -134,11 +124,11 @@ class UnitSearch:
         trainer: Trainer,
         keep: Keeper,
         number: int,
-        start: Start,
+        start: Variables,
         mask: Mask,
-    ) -> "_Trained":
+    ) -> Tree:
         points = dataset()
-        members = self._members(start.variables, mask)
+        members = self._members(start, mask)
 
         def compute(resume: Tree | None, observe: Observer | None) -> tuple[Tree, list[Record]]:
             trained = trainer.train(
@@ -153,25 +143,13 @@ class UnitSearch:
             return jax.device_get(tree), []
 
         tree, _ = keep(self.piece(self.units[number]), compute)
-        return _Trained(Variables(tree["theta_S"], {}), Variables({}, {}), {})
+        return tree["theta_S"]
 
-    def _prune(self, number: int, level: Level) -> Mask:
+    def _prune(self, number: int, params: Tree, mask: Mask) -> Mask:
         prune = functools.partial(
             units.prune, keep={"dense_0": self.units[number]}, score=self.score
         )
-        return jax.jit(jax.vmap(lambda p, m: prune(p, m)))(
-            level.trained.variables.params, level.mask
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Trained:
-    """What the search asks of a training."""
-
-    variables: Variables
-    snapshot: Variables
-    opt_state: Tree
-    failed_step: None = None  # Of a network that fails, no point lies on the right side.
+        return jax.jit(jax.vmap(lambda p, m: prune(p, m)))(params, mask)
 
 
 @functools.cache
@@ -192,8 +170,7 @@ def compiled(count: int, rate: float, sd: float, steps: int) -> tuple[Network, T
             init=f"truncated_normal:{sd}",
         )
     )
-    recipe = train.Recipe(
-        apply=network.apply,
+    recipe = Recipe(
         optimizer=optimizers.make("sgd"),
         schedule=optimizers.schedule("constant", rate, steps=steps),
         batch_size=len(points.train.labels),
@@ -201,7 +178,7 @@ def compiled(count: int, rate: float, sd: float, steps: int) -> tuple[Network, T
         every=max(1, steps // _LEGS),
     )
     # Side by side also on a CPU: a network of 41 weights fills nothing by itself.
-    return network, population.Trainer(recipe, layout="vmap")
+    return network, Trainer(network, recipe, layout="vmap")
 
 
 def margins(network: Network, variables: Variables, points: Dataset) -> np.ndarray:
@@ -232,11 +209,11 @@ def zero_loss(results: Results, search: UnitSearch, count: int, limit: float) ->
     return None if tree is None else np.asarray(tree["loss"]) < limit
 
 
-def _time_legs(trainer: Trainer, members: Member, data: train.Data) -> float:
+def _time_legs(trainer: Trainer, members: Member, data: Data) -> float:
     """Seconds of one step of one member, from the legs after the one that compiles."""
     marks: list[tuple[int, float]] = []
 
-    def enough(steps: list[int], reports: list[train.Evaluation]) -> np.ndarray:
+    def enough(steps: list[int], reports: list[Evaluation]) -> np.ndarray:
         del steps
         return np.full(len(reports[-1].ran), len(reports) >= 5)
 

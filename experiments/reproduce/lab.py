@@ -18,9 +18,10 @@ from ltjax.core import masks
 from ltjax.data import Dataset, Parts
 from ltjax.lottery.held_out import split_of
 from ltjax.models import Network
-from ltjax.training import population
-from ltjax.training import step as train
+from ltjax.training import Recipe, Trainer, population
+from ltjax.training.evaluation import Evaluation
 from ltjax.training.records import DIGITS
+from ltjax.training.step import Member
 
 
 class Lab:
@@ -62,7 +63,8 @@ class Task:
         self._load = load or functools.partial(settings_.dataset, base)
         self._networks: dict[tuple[str, str], Network] = like._networks if like else {}
         self._applies: dict[str, Any] = like._applies if like else {}
-        self._trainers: dict[str, population.Trainer] = like._trainers if like else {}
+        self._recipes: dict[str, Recipe] = like._recipes if like else {}
+        self._trainers: dict[Network, Trainer] = like._trainers if like else {}
 
     @functools.cached_property
     def dataset(self) -> Dataset | Parts:
@@ -92,16 +94,25 @@ class Task:
             self._networks[model, init] = made._replace(apply=apply)
         return self._networks[model, init]
 
-    def trainer(self, network: Network) -> population.Trainer:
-        """The trainer of a model."""
-        if network.name not in self._trainers:
-            how = settings_.recipe(self.base, network, self.dataset)
-            self._trainers[network.name] = settings_.trainer(self.base, network, how)
-        return self._trainers[network.name]
+    def trainer(self, network: Network) -> Trainer:
+        """The trainer of a network; those of one model share what is compiled."""
+        if network not in self._trainers:
+            if network.name not in self._recipes:
+                how = settings_.recipe(self.base, network, self.dataset)
+                self._recipes[network.name] = how
+            how = self._recipes[network.name]
+            self._trainers[network] = settings_.trainer(self.base, network, how)
+        return self._trainers[network]
 
-    def recipe(self, network: Network) -> train.Recipe:
+    def recipe(self, network: Network) -> Recipe:
         """How a network is trained."""
         return self.trainer(network).recipe
+
+    @property
+    def snapshot(self) -> int:
+        """The step that is kept as theta_k."""
+        rewind = settings_.rewind(self.base, self.dataset.examples - self.validation)
+        return rewind if isinstance(rewind, int) else 0
 
     @property
     def validation(self) -> int:
@@ -116,14 +127,14 @@ class Task:
         network = self.network(model, init)
         how = self.recipe(network)
         steps = 10 if settings_.has_convolutions(network) else 100
-        short = dataclasses.replace(how, steps=steps, every=steps, snapshot=1, patience=0)
+        short = dataclasses.replace(how, steps=steps, every=steps, patience=0)
         trainer = settings_.trainer(self.base, network, short)
         keys = lottery.keys_for(jax.random.key(0), "probe", 2)
         drawn = jax.lax.map(network.init, keys)
         dataset = self.dataset
         if isinstance(dataset, Parts):
             dataset = dataset.take([0, 0])
-        members = train.Member(
+        members = Member(
             keys,
             drawn,
             jax.vmap(masks.dense)(drawn.params),
@@ -133,7 +144,9 @@ class Task:
         shared, marks = lottery.device_data(dataset), list[float]()
         for _ in range(2):  # The first compiles.
             marks.clear()
-            _ = trainer.train(members, shared, observe=lambda _: marks.append(time.perf_counter()))
+            _ = trainer.train(
+                members, shared, snapshot=1, observe=lambda _: marks.append(time.perf_counter())
+            )
         one, rest = np.diff(marks)
         step = max(rest - one, 0.0) / (steps - 2)
         return float(step + max(one - step, 0.0) / how.every) / population.size(members)
@@ -152,7 +165,7 @@ def stop_when_converged(
     """
     recent = (how.window + how.calm) // every + 3  # What the newest judgement can depend on.
 
-    def stop(steps: list[int], reports: list[train.Evaluation]) -> np.ndarray:
+    def stop(steps: list[int], reports: list[Evaluation]) -> np.ndarray:
         newest, judged = reports[-recent:], held_out()
         curves = np.stack(
             [r.validation_accuracy if judged else r.test_accuracy for r in newest], axis=1

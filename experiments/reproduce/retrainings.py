@@ -12,7 +12,7 @@ from experiments.reproduce.works import Piece
 from ltjax import lottery
 from ltjax.core import pruning
 from ltjax.core.types import Params
-from ltjax.lottery import Found, Keeper
+from ltjax.lottery import Keeper, Level
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,13 +59,14 @@ class Retrain(FromSearch):
         if self.on is not None:
             task = lab.task(self.on)
             network = task.network(self.search.model, self.search.init)
-            lottery.check(network, task.dataset, task.recipe(network), validation=task.validation)
+            lottery.check(task.trainer(network), task.dataset, validation=task.validation)
 
-    def from_levels(self, levels: Sequence[Found], lab: Lab, keep: Keeper) -> None:
+    def from_levels(self, levels: Sequence[Level], lab: Lab, keep: Keeper) -> None:
         """Trains what starts from the levels of the search."""
-        chosen: Iterable[Found] = levels[1:]
+        chosen: Iterable[Level] = levels[1:]
         if self.densities:
-            chosen = lottery.cut(levels[0], self.search.plan(lab, densities=self.densities))
+            plan = self.search.plan(lab, densities=self.densities)
+            chosen = lottery.one_shot(levels[0], plan, key=jax.random.key(0))
 
         def named(compute: lottery.Compute) -> Any:
             return keep(self.piece, compute)
@@ -137,22 +138,23 @@ class AtStart(FromSearch):
         """Refuses what could not be pruned, before anything is trained."""
         _ = self.plan(lab)
 
-    def from_levels(self, levels: Sequence[Found], lab: Lab, keep: Keeper) -> None:
+    def from_levels(self, levels: Sequence[Level], lab: Lab, keep: Keeper) -> None:
         """Prunes the initial weights to every level, and trains them."""
         search = self.search
         task = lab.task(search.task)
         network = task.network(search.model, search.init)
-        found = lottery.at_start(
+        found = lottery.one_shot(
             levels[0],
-            task.dataset,
-            task.recipe(network),
+            self.plan(lab),
             key=jax.random.key(search.seed),
-            plan=self.plan(lab),
             score=self.score,
+            at="start",
+            trainer=task.trainer(network),
+            dataset=task.dataset,
             validation=task.validation,
             cuts=self.cuts,
             same_batch=self.same_batch,
-            keep=lambda number, compute: keep(self.mask(number), compute),
+            keep=lambda piece, compute: keep(self.mask(piece.level or 0), compute),
             numbers=self.numbers,
         )
 
@@ -163,7 +165,7 @@ class AtStart(FromSearch):
 
 
 def retrain(
-    levels: Iterable[Found],
+    levels: Iterable[Level],
     search: Search,
     lab: Lab,
     keep: Callable[[lottery.Compute], Any],
@@ -177,9 +179,8 @@ def retrain(
     network = task.network(search.model, search.init)
     trained = lottery.transfer(
         levels,
-        network,
+        task.trainer(network),
         task.dataset,
-        task.recipe(network),
         key=jax.random.key(search.seed),
         arms=(arm,),
         validation=task.validation,
@@ -187,8 +188,8 @@ def retrain(
         repeats=repeats,
         phase="source" if on is None else "target",
         stop=lab.stop,
+        snapshot=task.snapshot,
         together=True,
-        trainer=task.trainer(network),
         keep=lambda piece, compute: keep(compute),
     )
     for _ in trained:

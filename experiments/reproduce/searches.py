@@ -15,8 +15,7 @@ from experiments.reproduce.works import Piece, Work
 from ltjax import lottery
 from ltjax.core import masks, pruning
 from ltjax.core.types import Tree
-from ltjax.lottery import Found, Keeper
-from ltjax.lottery import ticket as tickets
+from ltjax.lottery import RESETS, Keeper, Level
 from ltjax.training.records import Record
 
 
@@ -95,7 +94,7 @@ class Search:
         """Its levels."""
         task = lab.task(self.task)
         network = task.network(self.model, self.init)
-        lottery.check(network, task.dataset, task.recipe(network), validation=task.validation)
+        lottery.check(task.trainer(network), task.dataset, validation=task.validation)
         _ = self.plan(lab)  # What cannot be is refused before anything is trained.
         weights = sum(leaf.size for leaf in jax.tree.leaves(network.shapes().params))
         steps = task.recipe(network).steps
@@ -139,7 +138,7 @@ class Search:
             live=live,
         )
 
-    def find(self, lab: Lab, keep: Keeper) -> Iterator[Found]:
+    def find(self, lab: Lab, keep: Keeper) -> Iterator[Level]:
         """Its levels, trained or remembered."""
         task = lab.task(self.task)
         network = task.network(self.model, self.init)
@@ -152,22 +151,21 @@ class Search:
             mask = jax.vmap(lambda m: masks.complement(m, plan.prunable))(last.mask)
             mask = jax.device_get(mask)
 
-        def named(piece: str, compute: lottery.Compute) -> Any:
-            return keep(self.level(int(piece.rpartition("_")[2])), compute)
+        def named(piece: lottery.Piece, compute: lottery.Compute) -> Any:
+            return keep(self.level(piece.level or 0), compute)
 
         return lottery.find(
-            network,
+            task.trainer(network),
             task.dataset,
-            task.recipe(network),
             key=jax.random.key(self.seed),
             plan=plan,
             replicates=self.replicates,
             validation=task.validation,
             judge="test",  # The papers read their tables off the test set.
             # The optimizer's state is never carried over, so that all share the dense network.
-            reset=tickets.RESETS if self.resets else ("optimizer", "schedule"),
+            reset=RESETS if self.resets else ("optimizer", "schedule"),
             mask=mask,
-            trainer=task.trainer(network),
+            snapshot=task.snapshot,
             keep=named,
         )
 
@@ -193,7 +191,7 @@ class FromSearch(abc.ABC):
         """Name of the piece, which holds all levels."""
 
     @abc.abstractmethod
-    def from_levels(self, levels: Sequence[Found], lab: Lab, keep: Keeper) -> None:
+    def from_levels(self, levels: Sequence[Level], lab: Lab, keep: Keeper) -> None:
         """Trains what starts from the levels of the search."""
 
     @abc.abstractmethod
