@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from experiments import settings as build
-from experiments.papers.paper import Tables
+from experiments.papers.paper import Tables, folded
 from experiments.papers.published import Published
 from experiments.papers.results import Results
 from experiments.papers.tables import tables_needing
@@ -14,7 +14,7 @@ from experiments.papers.workshop import Workshop
 from experiments.settings import FindTicket
 from ltjax import data
 from ltjax.data import Dataset, Parts
-from ltjax.report import Table
+from ltjax.report.document import Fold
 
 if TYPE_CHECKING:
     from experiments.papers.class_halves import ClassHalves
@@ -198,10 +198,10 @@ def facts(settings: "ClassHalves", shop: Workshop) -> dict[str, Any]:
 def split_table() -> Tables:
     """Which classes each split has, as the run recorded them."""
 
-    def make(results: Results) -> list[Table]:
+    def make(results: Results) -> list[Fold]:
         recorded = results.run.latest_provenance().get("facts", {})
         return [
-            Table(
+            folded(
                 title="Splits",
                 heads=["", "split", "classes of outputs 0, 1, ..."],
                 body=[

@@ -9,14 +9,14 @@ import numpy as np
 from experiments.papers import units
 from experiments.papers.claims import claim
 from experiments.papers.drawing import drawing_of, histograms, ranked
-from experiments.papers.paper import Figure, figure
+from experiments.papers.paper import Figure, figure, folded
 from experiments.papers.results import Results
 from experiments.papers.series import NOT_TRAINED, Missing
 from experiments.papers.statistics import Statistic, Values
 from experiments.papers.tables import tables_needing
 from experiments.papers.trainings import Search
 from ltjax.core.types import Tree
-from ltjax.report import Table
+from ltjax.report.document import Fold
 
 if TYPE_CHECKING:
     from experiments.papers.frankle_carbin import FrankleCarbin
@@ -153,7 +153,7 @@ def _degrees(searches: Sequence[Search]) -> Figure:
             "units without a connection", layer, unit="%",
         ).mean()  # fmt: skip
 
-    def counts(results: Results) -> list[Table]:
+    def counts(results: Results) -> list[Fold]:
         pooled = {word: _pooled(results, searches, _F10, look) for word, look in looks.items()}
         body = [
             [density, "removed" if word == "without" else "kept"]
@@ -165,7 +165,7 @@ def _degrees(searches: Sequence[Search]) -> Figure:
             for word in looks
         ]
         return [
-            Table(
+            folded(
                 title="In-degrees: cut off % / mean / largest",
                 heads=["density", "dead edges", *_TITLES.values()],
                 body=body,

@@ -20,7 +20,7 @@ from experiments.papers.claims import (
     same_share,
 )
 from experiments.papers.drawing import percentage_bars
-from experiments.papers.paper import Figure, figure
+from experiments.papers.paper import Figure, figure, folded
 from experiments.papers.published import Entry, Published
 from experiments.papers.results import Results
 from experiments.papers.series import NOT_TRAINED, Missing
@@ -34,7 +34,7 @@ from ltjax.core.types import Key, Mask, Tree, Variables
 from ltjax.data import Dataset
 from ltjax.lottery import Keeper
 from ltjax.models import Network
-from ltjax.report import Table
+from ltjax.report.document import Fold
 from ltjax.statistics import intervals
 from ltjax.training import Recipe, Trainer, optimizers, population
 from ltjax.training.evaluation import Evaluation
@@ -356,8 +356,8 @@ def _random(
     )  # fmt: skip
     cells = {(f"{n} units", m): claims[n, m] for n, m in where}
 
-    def printed(results: Results) -> list[Table]:
-        table = Table(
+    def printed(results: Results) -> list[Fold]:
+        table = folded(
             title="Success in %, as Figure 1 prints it",
             heads=["", *[f"{n} {m}" for n, m in where]],
             body=[
@@ -372,7 +372,7 @@ def _random(
             for rate, each in by_rate.items()
             for n, search in each.items()
         }
-        return [table, _sweep(results, published, "F1", sweep, cells)]
+        return [first, _sweep(results, published, "F1", sweep, cells)]
 
     return figure(
         "004-F1", "XOR: success of random networks with 10, 8, 6, 4, 2 hidden units",
@@ -409,7 +409,7 @@ def _pruned(
         if n != 10
     }
 
-    def tables(results: Results) -> list[Table]:
+    def tables(results: Results) -> list[Fold]:
         names = {10: "10 units", 4: "pruned to 4", 2: "pruned to 2"}
         sweep = {
             (rate, name): (search, n) for rate, search in by_rate.items() for n, name in names.items()
@@ -495,14 +495,14 @@ def _said(results: Results, statistic: Statistic | None) -> str:
 
 def _joint_and_conditional(
     results: Results, rows: Mapping[str, UnitSearch], success: Mapping[str, Success]
-) -> Table:
+) -> Fold:
     columns = {
         f"{m} whole" if n == 10 else f"{m} {n} {'conditional' if given else 'joint'}": (n, m, given)
         for m in success
         for n in (10, 4, 2)
         for given in ((False,) if n == 10 else (False, True))
     }
-    return Table(
+    return folded(
         title="Joint and conditional percentages of F2 (ours)",
         heads=["strategy", *columns],
         body=[
@@ -522,7 +522,7 @@ def _sweep(
     name: str,
     searches: Mapping[tuple[float, str], tuple[UnitSearch, int]],
     claims: Mapping[tuple[str, str], Claim],
-) -> Table:
+) -> Fold:
     """A table over learning rates and limits; a star where a claim would agree.
 
     Args:
@@ -551,7 +551,7 @@ def _sweep(
         for metric, limits in _LIMITS.items()
         for limit in limits
     ]
-    return Table(
+    return folded(
         title=f"{name} over learning rates and tolerances, which the paper does not state",
         heads=["learning rate", "tolerance", "", *columns],
         body=printed + body,

@@ -5,14 +5,14 @@ import itertools
 import math
 import statistics
 
-from experiments.papers.paper import Tables
+from experiments.papers.paper import Tables, folded
 from experiments.papers.published import Published
 from experiments.papers.results import Results
 from experiments.papers.series import NOT_TRAINED, Missing, Series
 from experiments.papers.statistics import Values
 from experiments.papers.tables import tables_of
 from ltjax.core import masks
-from ltjax.report import Table
+from ltjax.report.document import Fold
 from ltjax.statistics import intervals
 from ltjax.training import population
 
@@ -66,7 +66,7 @@ def overlap(first: Series, second: Series, number: int, pick: str) -> Values:
 def overlap_tables(first: Series, second: Series, numbers: Sequence[int]) -> Tables:
     """Overlap of whole masks, and layer by layer, beside chance."""
 
-    def make(results: Results) -> list[Table]:
+    def make(results: Results) -> list[Fold]:
         whole, layers = [], []
         for number in numbers:
             try:
@@ -77,11 +77,11 @@ def overlap_tables(first: Series, second: Series, numbers: Sequence[int]) -> Tab
             for layer in first.trainings.records(results, number)[0].layers:
                 layers.append([str(number), layer, *_cells(overlaps([layer]))])
         return [
-            Table(
+            folded(
                 title="Overlap beside chance", heads=["round", *_HEADS], body=whole, note=_NOTE,
                 shown=True,
             ),
-            Table(
+            folded(
                 title="Overlap by layer", heads=["round", "layer", *_HEADS], body=layers, note=_NOTE
             ),
         ]  # fmt: skip

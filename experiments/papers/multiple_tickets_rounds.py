@@ -5,7 +5,7 @@ import statistics
 from typing import NamedTuple
 
 from experiments.papers.drawing import Curve, against_step, drawing_of_series, points_by_round
-from experiments.papers.paper import Drawing, Tables
+from experiments.papers.paper import Drawing, Tables, folded
 from experiments.papers.results import Results
 from experiments.papers.series import Line, Missing, Place, Series
 from experiments.papers.statistics import (
@@ -19,7 +19,8 @@ from experiments.papers.statistics import (
     stops,
 )
 from experiments.papers.tables import tables_of
-from ltjax.report import Table, judged_sentence
+from ltjax.report.document import Fold
+from ltjax.report.wording import judges as judged_sentence
 from ltjax.statistics import analysis
 from ltjax.training.records import Record
 
@@ -194,7 +195,7 @@ def by_round(*every: Series, caption: str) -> Drawing:
 def every_round(*every: Series) -> Tables:
     """Every round of several series: kept weights, early-stopping iteration, accuracy."""
 
-    def make(results: Results) -> list[Table]:
+    def make(results: Results) -> list[Fold]:
         body, judged = [], set()
         for series in every:
             for number, records in _good(series.line(results)).items():
@@ -214,7 +215,7 @@ def every_round(*every: Series) -> Tables:
                     ]
                 )
         return [
-            Table(
+            folded(
                 title="Every round",
                 heads=["", "round", "kept", "%", "early-stopping iteration", "test accuracy %",
                        "n"],
@@ -230,7 +231,7 @@ def every_round(*every: Series) -> Tables:
 def collapse(*every: Series) -> Tables:
     """Layers that some score empties."""
 
-    def make(results: Results) -> list[Table]:
+    def make(results: Results) -> list[Fold]:
         body = [
             [series.label, str(number), ", ".join(layers)]
             for series in every
@@ -238,7 +239,7 @@ def collapse(*every: Series) -> Tables:
             if (layers := sorted({n for r in records for n, (kept, _) in r.layers.items() if not kept}))
         ]
         return [
-            Table(
+            folded(
                 title="Layer collapse",
                 heads=["", "round", "layers that keep nothing in some training"],
                 body=body or [["none", "", ""]],

@@ -15,7 +15,7 @@ from experiments.papers.settings import SHORTENS, PaperSettings
 from experiments.papers.statistics import Expression, merged
 from experiments.papers.trainings import Trainings
 from ltjax.command import config
-from ltjax.report import Table
+from ltjax.report.document import Fold
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -40,7 +40,7 @@ class Tables(Expression):
       make: results -> the tables.
     """
 
-    make: Callable[[Results], Sequence[Table]]
+    make: Callable[[Results], Sequence[Fold]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,14 @@ class Figure:
     def pieces(self) -> list[str]:
         """Names of the pieces of its own trainings."""
         return list(dict.fromkeys(name for each in self.needs for name in each.names()))
+
+
+def folded(
+    *, title: str, heads: Sequence[str], body: Sequence[Sequence[str]], note: str = "",
+    shown: bool = False,
+) -> Fold:  # fmt: skip
+    """A table under its title, open at first where it is `shown`."""
+    return Fold(title, [Table(heads, body, note=note)], shown=shown)
 
 
 def figure(id: str, shows: str, *parts: Claim | Drawing | Tables | Iterable[Claim]) -> Figure:
@@ -135,6 +143,15 @@ class Paper:
     def shortening(self) -> frozenset[str]:
         """All fields that only shorten a run."""
         return SHORTENS | self.shortens
+
+    def only_shortens(self, name: str, value: Any) -> bool:
+        """Whether a field with this value shortens a run and changes nothing else.
+
+        A list of overrides does where all that it overrides does.
+        """
+        fields = [part.partition("=") for part in value] if isinstance(value, tuple) else []
+        overrides = bool(fields) and all(equal and f in self.shortening for f, equal, _ in fields)
+        return name in self.shortening or overrides
 
     def check(self, settings: Any) -> tuple[Figure, ...]:
         """The figures, refused where their claims name entries that were never published.

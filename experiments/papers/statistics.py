@@ -285,3 +285,13 @@ def best(place: Place) -> Values:
 def final(place: Place) -> Values:
     """Test accuracy at the end of training at a place, in %."""
     return values(place, final_accuracy, "final test accuracy", unit="points")
+
+
+def fraction(place: Place) -> Values:
+    """Test accuracy at the end of training at a place, in [0, 1]."""
+
+    def measure(series: Series, results: Results, record: Record) -> float | None:
+        found = final_accuracy(series, results, record)
+        return None if found is None else found / POINTS
+
+    return values(place, measure, "final test accuracy")

@@ -7,7 +7,7 @@ import statistics
 
 from experiments.papers import convergence
 from experiments.papers.densities import gains
-from experiments.papers.paper import Tables
+from experiments.papers.paper import Tables, folded
 from experiments.papers.results import Results
 from experiments.papers.series import Line, Missing, Point, Series
 from experiments.papers.statistics import (
@@ -21,7 +21,7 @@ from experiments.papers.statistics import (
     steps,
 )
 from experiments.papers.trainings import Trainings
-from ltjax.report import Table
+from ltjax.report.document import Fold
 
 _CONVERGED = (
     "Convergence and accuracy there, mean over the trials that converged. Intervals: 95 %, paired "
@@ -31,13 +31,13 @@ _CONVERGED = (
 
 
 def tables_needing(
-    make: Callable[[Results], Sequence[Table]], *needs: Trainings, depends: tuple = ()
+    make: Callable[[Results], Sequence[Fold]], *needs: Trainings, depends: tuple = ()
 ) -> Tables:
     """Tables that are read from some trainings."""
     return Tables(words="", needs=needs, depends=depends, make=make)
 
 
-def tables_of(every: Sequence[Series], make: Callable[[Results], Sequence[Table]]) -> Tables:
+def tables_of(every: Sequence[Series], make: Callable[[Results], Sequence[Fold]]) -> Tables:
     """Tables that are read from some series."""
     depends = tuple(d for series in every for d in series.depends)
     return tables_needing(make, *(series.trainings for series in every), depends=depends)
@@ -55,9 +55,9 @@ def every_level(*every: Series) -> Tables:
         "minus dense, points (95 %)",
     ]
 
-    def make(results: Results) -> list[Table]:
+    def make(results: Results) -> list[Fold]:
         return [
-            Table(
+            folded(
                 title=f"Every level: {series.label}",
                 heads=heads,
                 body=[_level(series, results, p) for p in points],
@@ -113,7 +113,7 @@ def smallest_winning(*every: Series) -> Tables:
     accuracy no lower.
     """
 
-    def make(results: Results) -> list[Table]:
+    def make(results: Results) -> list[Fold]:
         found = {
             series.label: _winning(series, results, points)
             for series in every
@@ -122,7 +122,7 @@ def smallest_winning(*every: Series) -> Tables:
         trials = sorted({i for by in found.values() for i in by})
         body = [[label, *[_percent(by.get(i)) for i in trials]] for label, by in found.items()]
         return [
-            Table(
+            folded(
                 title="Smallest winning density of each trial (%)",
                 heads=["", *[f"trial {i + 1}" for i in trials]],
                 body=body,
@@ -167,7 +167,7 @@ def _percent(value: float | None) -> str:
 def convergence_rules(series: Series) -> Tables:
     """What the readings of footnote 5 would give, on full-length trainings."""
 
-    def make(results: Results) -> list[Table]:
+    def make(results: Results) -> list[Fold]:
         assert series.criterion is not None
         body = []
         for name in convergence.RULES:
@@ -192,7 +192,7 @@ def convergence_rules(series: Series) -> Tables:
                 ]
             )
         return [
-            Table(
+            folded(
                 title="Readings of footnote 5, on the iterative tickets of all levels",
                 heads=["rule", "dense steps", "dense accuracy %", "converged",
                        "gain after convergence"],
