@@ -98,7 +98,7 @@ def finish(
     for name, figure in drawn.items():
         results.write_whole(run.figures / f"{name}.png", report.png(figure))
         results.write_whole(run.figures / f"{name}.svg", report.svg(figure))
-    page = report.page(
+    page = report.run_page(
         records,
         settings=settings,
         provenance=run.latest_provenance(),

@@ -1,27 +1,26 @@
-"""Style: the looks that all figures share, and the figures as bytes; the one door to matplotlib."""
+"""Style: the looks that all figures share, and figures as bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+import functools
 import importlib.util
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
-from ltjax.statistics import analysis
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MISSING_PLOTS = "No figures: matplotlib is not installed; pip install 'ltjax[plots]' brings it."
 
-# The colours of Okabe and Ito (2008), told apart also by the colour-blind, less their yellow.
-_STARTS = {
-    "ticket": "#0072B2",
-    "theta_0": "#0072B2",
-    "theta_k": "#009E73",
-    "theta_S": "#D55E00",
-    "redrawn": "#CC79A7",
-}
-_CONTROLS = ("#E69F00", "#56B4E9", "#7F7F7F", "#8C564B", "#6A51A3", "#17807E")
-_MARKERS = "s^vDPX"
+# Okabe and Ito (2008), told apart also by the colour-blind, less their yellow; then three more.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#8C564B",
+           "#6A51A3", "#17807E")  # fmt: skip
+MARKERS = "osD^vPX*"
+INK = "#111111"
+DASHES = (0, (4, 1.5))
+GUIDE = "guide"
+"""Marks what is drawn whether or not there are values: a line at zero, a reference."""
 
 RC: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -31,14 +30,17 @@ RC: dict[Any, Any] = {
     "axes.linewidth": 0.8,
     "axes.spines.right": False,
     "axes.spines.top": False,
+    "axes.titlelocation": "left",
     "axes.titlesize": 9.5,
+    "figure.constrained_layout.use": True,
+    "figure.labelsize": 9,
     "font.family": "DejaVu Sans",  # Comes with matplotlib: the same glyphs on every machine.
     "font.size": 9,
     "grid.color": "#E6E6E6",
     "grid.linewidth": 0.6,
     "legend.fontsize": 8.5,
     "legend.frameon": False,
-    "lines.linewidth": 1.5,
+    "lines.linewidth": 1.4,
     "lines.markersize": 4,
     "savefig.dpi": 160,
     "svg.fonttype": "path",
@@ -47,29 +49,44 @@ RC: dict[Any, Any] = {
     "ytick.color": "#444444",
 }
 
+_Given = ParamSpec("_Given")
+
 
 def available() -> bool:
     """Whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def look(arm: str, names: Sequence[str]) -> dict[str, Any]:
-    """Line keywords of an arm: solid dots for start points, thin dashes for controls.
+def styled(draw: Callable[_Given, "Figure"]) -> Callable[_Given, "Figure"]:
+    """Draws in the common style."""
 
-    Args:
-      arm: start point or control.
-      names: all arms of the run, in order; the place of a control says its colour.
-    """
-    if arm in _STARTS:
-        return {"color": _STARTS[arm], "marker": "o", "linestyle": "-", "zorder": 3}
-    place = [n for n in names if n not in analysis.START_POINTS].index(arm)
-    return {
-        "color": _CONTROLS[place % len(_CONTROLS)],
-        "marker": _MARKERS[place % len(_MARKERS)],
-        "linestyle": (0, (4, 1.5)),
-        "linewidth": 1.2,
-        "zorder": 2,
-    }
+    @functools.wraps(draw)
+    def wrapped(*args: _Given.args, **kwargs: _Given.kwargs) -> "Figure":
+        import matplotlib
+
+        with matplotlib.rc_context(RC):
+            return draw(*args, **kwargs)
+
+    return wrapped
+
+
+def new(width: float, height: float) -> "Figure":
+    """An empty figure of this size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height))
+
+
+def shows(figure: "Figure") -> bool:
+    """Whether anything is drawn beside guides: a line with a point, a bar, an area."""
+    return any(
+        any(
+            line.get_gid() != GUIDE and np.isfinite(np.asarray(line.get_ydata(), float)).any()
+            for line in axes.lines
+        )
+        or any(patch.get_gid() != GUIDE for patch in axes.patches)
+        for axes in figure.axes
+    )
 
 
 def svg(figure: "Figure") -> str:

@@ -17,7 +17,7 @@ from ltjax.statistics import intervals
 from ltjax.statistics.intervals import Interval
 from ltjax.training.records import Record
 
-START_POINTS = ("ticket", "theta_0", "theta_k", "theta_S", "redrawn")
+START_POINTS = ("ticket", "theta_0", "theta_k", "theta_S")
 """Arms that are start points, in the order of display; every other arm is a control."""
 
 RULE = (
@@ -114,8 +114,8 @@ class Row:
 
     @property
     def layer_densities(self) -> dict[str, float]:
-        """Share of the weights kept in each prunable layer, in [0, 1]."""
-        return {name: kept / size for name, (kept, size) in self.layers.items() if size}
+        """Share of the weights kept in each prunable layer, in [0, 1]; NaN in one without any."""
+        return {n: kept / size if size else math.nan for n, (kept, size) in self.layers.items()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,6 +190,12 @@ def phases(rows: Iterable[Row | Record]) -> list[str]:
 def arms(rows: Iterable[Row | Record]) -> list[str]:
     """Arms by name: start points in their order, then the controls as they come."""
     return _in_order((r.arm for r in rows), START_POINTS)
+
+
+def starts_and_controls(rows: Iterable[Row | Record]) -> tuple[list[str], list[str]]:
+    """Arms by name, as `arms`: the start points, and the controls."""
+    names = arms(rows)
+    return [n for n in names if n in START_POINTS], [n for n in names if n not in START_POINTS]
 
 
 def winning(rows: Sequence[Row], arm: str, *, phase: str | None = None) -> list[Verdict]:

@@ -1,8 +1,9 @@
-"""Words: how the numbers of a report are written."""
+"""Wording: how the numbers of a report are written, and its sentences."""
 
 from collections.abc import Iterable, Sequence
 import math
 
+from ltjax.report import grouping
 from ltjax.statistics import analysis
 from ltjax.statistics.analysis import Row, Verdict
 
@@ -42,6 +43,18 @@ def judges(names: Iterable[str]) -> str:
     return " ".join(_JUDGES[name] for name in sorted(set(names)))
 
 
+def sizes(rows: Sequence[Row]) -> str:
+    """Says of how many weights the kept ones are, where that is the same in every row."""
+    if (found := grouping.one_size(rows)) is None:
+        return ""
+    prunable, kernels, total = map(count, found)
+    text = f"Kept: of {prunable} prunable weights, of {total} parameters in all."
+    if not rows[0].dense:
+        return text
+    dense = ", ".join(f"{name} ({count(size)})" for name, size in rows[0].dense.items())
+    return f"{text} All kernels: {kernels} weights. Left dense: {dense}."
+
+
 def failed(rows: Sequence[Row]) -> str:
     """Says how many trainings failed; empty where none did."""
     lost, every = (sum(n) for n in zip(*((r.failed, r.failed + r.n) for r in rows), strict=True))
@@ -68,28 +81,17 @@ def has_verdicts(verdicts: Sequence[Verdict]) -> bool:
     return any(v.word for v in verdicts)
 
 
-def opponents(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """By start point, the controls that it is held against: the arms with fresh or moved parts."""
-    names = analysis.arms(rows)
-    starts = [n for n in names if n in analysis.START_POINTS and n != "redrawn"]
-    controls = [n for n in names if n not in starts]
-    return {start: controls for start in starts if controls}
-
-
 def summary(rows: Sequence[Row]) -> list[str]:
     """One sentence for each start point with a dense network: down to which density it wins."""
     sentences = []
     for phase in analysis.phases(rows):
         there = [r for r in rows if r.phase == phase]
-        for arm in analysis.arms(there):
+        for arm in analysis.starts_and_controls(there)[0]:
             has_dense = any(r.arm == arm and r.level == 0 for r in there)
-            if arm in analysis.START_POINTS and has_dense:
-                sentences.append(f"{_where(phase, arm)}: {_found(there, arm)}.")
+            if has_dense:
+                where = "" if arm == "ticket" else f" from {arm}"
+                sentences.append(f"On the {phase}{where}: {_found(there, arm)}.")
     return sentences
-
-
-def _where(phase: str, arm: str) -> str:
-    return f"On the {phase}" if arm == "ticket" else f"On the {phase} from {arm}"
 
 
 def _found(rows: Sequence[Row], arm: str) -> str:

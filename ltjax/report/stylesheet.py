@@ -1,8 +1,11 @@
 """The style sheet of the page, written into it so that the file needs nothing else."""
 
 CSS = """\
-:root { --ink: #1f2328; --faint: #5f6773; --line: #dfe3e8; --win: #e3f3e6; }
-body { color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", "Helvetica Neue", sans-serif;
+:root { color-scheme: light dark; --paper: #fff; --ink: #1f2328; --faint: #5f6773;
+  --line: #dfe3e8; --over: #f6f8fa; --win: #e3f3e6; --differs: #fbe3df; --mark: #fff3cd; }
+@media (prefers-color-scheme: dark) { :root { --paper: #16191d; --ink: #dde1e6; --faint: #9aa3ae;
+  --line: #363c44; --over: #20252b; --win: #1d3a26; --differs: #48231e; --mark: #463a12; } }
+body { background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", "Helvetica Neue", sans-serif;
   margin: 2.5rem auto; max-width: 1240px; padding: 0 1.25rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1rem; }
 h2 { border-bottom: 1px solid var(--line); font-size: 1.2rem; margin: 2.5rem 0 1rem;
@@ -15,26 +18,26 @@ th, td { padding: .2rem .5rem; text-align: right; white-space: nowrap; }
 thead th { font-weight: 600; vertical-align: bottom; }
 thead th[colspan] { text-align: center; }
 thead tr:last-child th { border-bottom: 1px solid var(--faint); }
-tbody tr:hover td { background: #f6f8fa; }
+tbody tr:hover td { background: var(--over); }
 tbody td, tbody th { border-bottom: 1px solid var(--line); }
-td.arm { border-left: 1px solid var(--line); }
-td.win, tbody tr:hover td.win { background: var(--win); }
-.sd { color: var(--faint); }
+td.edge { border-left: 1px solid var(--line); }
+.win, .agrees, tbody tr:hover td.win { background: var(--win); }
+.differs { background: var(--differs); }
+.faint, .not { color: var(--faint); }
+.badge { border: 1px solid var(--line); border-radius: 3px; font-size: 12px; font-weight: 400;
+  padding: .1rem .35rem; white-space: nowrap; }
 .star { display: inline-block; width: .7em; }
 table.pairs th, table.pairs td { text-align: left; white-space: normal; vertical-align: top; }
 table.pairs th { font-weight: 500; width: 15rem; }
 table.pairs td { overflow-wrap: anywhere; }
-table.words th { text-align: left; }
-table.words td { max-width: 24rem; text-align: left; vertical-align: top; white-space: normal; }
-td.agrees { background: var(--win); }
-td.differs { background: #fbe3df; }
-td.not { color: var(--faint); }
-.mark { background: #fff3cd; border-radius: 3px; padding: .35rem .6rem; }
+table.wordy th { text-align: left; }
+table.wordy td { max-width: 24rem; text-align: left; vertical-align: top; white-space: normal; }
+.mark { background: var(--mark); border-radius: 3px; padding: .35rem .6rem; }
 figure { margin: 1.75rem 0; }
-figure img { display: block; height: auto; max-width: 100%; }
+figure img { background: #fff; display: block; height: auto; max-width: 100%; }
 figcaption, .caption { color: var(--faint); font-size: 13px; margin: 0 0 .4rem; }
 details { margin: .75rem 0; }
 summary { cursor: pointer; font-weight: 600; }
-details h3 { font-size: 14px; margin: 1rem 0 .25rem; }
+h3 { font-size: 14px; margin: 1rem 0 .25rem; }
 @media print { details > * { display: block; } body { margin: 0; max-width: none; } }
 """
