@@ -276,7 +276,9 @@ def judge(claim: Claim, published: Published, results: Results, *, bar: str = ""
     by_chance = chance(claim, published, n=0 if ours is None else ours.n)
     if ours is not None and not bar:
         if math.isnan(by_chance):
-            reason = "nothing tells how often its rule would agree by chance; give the claim an axis"
+            reason = (
+                "nothing tells how often its rule would agree by chance; give the claim an axis"
+            )
         elif by_chance > MOST_BY_CHANCE:
             reason = f"its rule would agree by chance in {100 * by_chance:.0f} % of cases"
         elif claim.rule is not None:
@@ -298,7 +300,8 @@ def _judge_conditions(conditions: Sequence[Condition], ours: Number) -> tuple[st
         return DIFFERS, ""
     if None not in found:
         return AGREES, ""
-    unsure = [c.statistic.words for c, holds in zip(conditions, found, strict=True) if holds is None]
+    unsure = [
+        c.statistic.words for c, holds in zip(conditions, found, strict=True) if holds is None
+    ]
     said = "; ".join(unsure)
     return NOT_COMPARABLE, f"the intervals of {ours.n} trials do not tell: {said}"
-

@@ -108,14 +108,14 @@ class ClassHalves(PaperSettings):
             raise ValueError(
                 f"halves gives {len(own)} splits and splits is {self.splits}; make them equal"
             )
-        chain = (1.0, *self.one_shot, 0.0)
+        chain = (1.0, *self.cuts, 0.0)
         if len(chain) < 3 or any(not below < above for above, below in itertools.pairwise(chain)):
             raise ValueError(
                 f"densities fall from below 1 and stay above 0, as 0.5,0.1; got {self.densities!r}"
             )
 
     @property
-    def one_shot(self) -> tuple[float, ...]:
+    def cuts(self) -> tuple[float, ...]:
         """Densities of the one-shot tickets."""
         return config.floats(self.densities)
 
@@ -156,7 +156,7 @@ class ClassHalves(PaperSettings):
     def moved(self, label: str, search: Search, arm: str = "theta_0") -> Series:
         """One-shot tickets (the levels of an iterative search) trained on the other half."""
         assert isinstance(search.source, Halves)
-        cut = None if search.levels else Cut(densities=self.one_shot)
+        cut = None if search.levels else Cut(densities=self.cuts)
         made = Retrained(search=search, arm=arm, cut=cut, on=search.source.other)
         return Series(label=label, trainings=made)
 
@@ -172,7 +172,7 @@ class ClassHalves(PaperSettings):
         assert isinstance(on, Halves)
         return [
             Pair(density, final(self.dense(on, n).dense), final(series.round(n)), ("dense", label))
-            for n, density in enumerate(self.one_shot, 1)
+            for n, density in enumerate(self.cuts, 1)
         ]
 
 
@@ -209,6 +209,8 @@ PRINTED = (0.75, 0.5, 0.25, 0.1)
 NESTED = tuple(tuple(1 - d for d in PRINTED[count:]) for count in range(len(PRINTED) + 1))
 """What could be significant, where that begins at some sparsity."""
 
+_T = near(1.0, "(a standard error of a t-value, in the direction of the printed means)")
+_AHEAD = "dense ahead with p < 0.05 at 25 and 10 % density, and p above it at all others"
 _NAMES = {TICKET: "ticket", REDRAWN: "redrawn"}
 _SHOWN = {TICKET: "winning tickets", REDRAWN: "the tickets' masks with redrawn weights"}
 _SIGN = (
@@ -235,7 +237,7 @@ def figures(s: ClassHalves) -> tuple[Figure, ...]:
             f"{_SHOWN[table]} of one half of the classes, trained on the other, against dense "
             "networks",
             gaps(pairs[table], f"Dense minus {_NAMES[table]}, split by split", _printed(table)),
-            every_split(s.dense(s.halves_of(table, SECOND), 1), series[table], s.one_shot,
+            every_split(s.dense(s.halves_of(table, SECOND), 1), series[table], s.cuts,
                         f"Learning curves of every split: {_SHOWN[table]} on the second halves, "
                         "and dense networks"),
             _cells(s, table, pairs[table], series[table]),
@@ -283,7 +285,9 @@ def _cells(s: ClassHalves, table: str, pairs: Sequence[Pair], series: Series) ->
         ((number, pair),) = found
         if e.metric == "t_value":
             direction = math.copysign(1, _printed(table)[round(density, 6)])
-            rule = near(1.0, "(a standard error of a t-value, in the direction of the printed means)")
+            rule = near(
+                1.0, "(a standard error of a t-value, in the direction of the printed means)"
+            )
             return claim(e.id, t_value(pair, direction), rule, remark=_SIGN)
         error = round(e.spread_or_p["std"] / e.setting["splits"] ** 0.5, 4)
         rule = near(error, "(the standard error of the printed mean over its splits)")
@@ -301,10 +305,9 @@ def _words_of_ii(s: ClassHalves, ticket: Series, pairs: Sequence[Pair]) -> list[
     assert isinstance(on, Halves)
     beside = [(ticket.round(n), s.dense(on, n).dense) for n in range(1, len(pairs) + 1)]
     return [
-        claim("000-0025", significant(pairs, PRINTED, NESTED),
-              same("dense ahead with p < 0.05 at 25 and 10 % density, and p above it at all others")),
+        claim("000-0025", significant(pairs, PRINTED, NESTED), same(_AHEAD)),
         claim("000-0027", *(p.loss.above(-SMALLEST) for p in pairs),
-              remark=f"{SMALLEST} points: the smallest difference that the paper calls significant"),
+              remark=f"{SMALLEST} points: the smallest difference that it calls significant"),
         claim("000-0028", *(p.loss.below(3) for p in pairs), later(beside).above(0)),
         claim("000-0032", *(p.loss.below(5) for p in pairs if p.density == 0.1)),
     ]  # fmt: skip
@@ -341,7 +344,7 @@ def _curves(s: ClassHalves, table: str, entry: str, series: Series) -> Figure:
         accuracy_against_step(
             {"dense": dense.only(*trials, label="dense").dense}
             | {f"{100 * d:g} % kept": series.only(*trials, label="").round(n)
-               for n, d in enumerate(s.one_shot, 1)},
+               for n, d in enumerate(s.cuts, 1)},
             caption=f"Test accuracy on {targets}, with {_SHOWN[table]} of networks trained on "
             f"{sources}",
         ),
@@ -367,19 +370,21 @@ def _beyond(s: ClassHalves) -> list[Figure]:
 
     named = {
         arm: s.moved(
-            arm, s.search(source(s.splits if arm in ("theta_0", "redrawn") else s.extra_splits)), arm
+            arm,
+            s.search(source(s.splits if arm in ("theta_0", "redrawn") else s.extra_splits)),
+            arm,
         )
         for arm in ARMS
     }
     theta_0 = named["theta_0"]
     back = s.moved("ticket", s.search(source(which=SECOND)))
-    iterative = s.moved("iterative", s.search(source(), densities=s.densities))
-    wholes = [s.dense(source(s.splits).other, n) for n in range(1, len(s.one_shot) + 1)]
+    iterative = s.moved("iterative", s.search(source(), densities=s.densities, rewind="0"))
+    wholes = [s.dense(source(s.splits).other, n) for n in range(1, len(s.cuts) + 1)]
 
     def beside(first: Series, second: Series, names: tuple[str, str]) -> list[Pair]:
         return [
             Pair(d, final(second.round(n)), final(first.round(n)), (names[1], names[0]))
-            for n, d in enumerate(s.one_shot, 1)
+            for n, d in enumerate(s.cuts, 1)
         ]
 
     matters = beside(named["redrawn"], theta_0, ("redrawn", "theta_0"))
@@ -387,7 +392,7 @@ def _beyond(s: ClassHalves) -> list[Figure]:
     made = [
         figure(
             "000-X1", "both tables on the same splits, with theta_k, theta_S and all controls",
-            arms_against_density(named, wholes, s.one_shot,
+            arms_against_density(named, wholes, s.cuts,
                                  "Tickets of one half of the classes on the other, by start point "
                                  f"and control: mean and standard error over {s.extra_splits} "
                                  "splits"),
@@ -395,7 +400,7 @@ def _beyond(s: ClassHalves) -> list[Figure]:
                          "masks", matters, lambda results: "On the same splits and batches: "
                          f"{turning_note(results, matters)}."),
             split_table(),
-            every_arm(named, s.one_shot),
+            every_arm(named, s.cuts),
         ),
         figure(
             "000-X2", "the other direction of each split: tickets of Data Set 2 on Data Set 1",
@@ -405,7 +410,7 @@ def _beyond(s: ClassHalves) -> list[Figure]:
         ),
         figure(
             "000-X3", "iterative tickets beside one-shot ones",
-            arms_against_density({"one-shot": theta_0, "iterative": iterative}, wholes, s.one_shot,
+            arms_against_density({"one-shot": theta_0, "iterative": iterative}, wholes, s.cuts,
                                  "One-shot and iterative tickets of one half of the classes on the "
                                  "other"),
             paired_tests("Iterative minus one-shot",

@@ -1,7 +1,6 @@
 """Paper 000's comparisons: two networks on the same splits, density by density."""
 
 from collections.abc import Callable, Mapping, Sequence
-import dataclasses
 import math
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +13,6 @@ from experiments.papers.statistics import (
     Number,
     Statistic,
     Values,
-    final,
     final_accuracy,
     fraction,
     merged,
@@ -210,9 +208,7 @@ def _levels(series: Series, densities: Sequence[float]) -> dict[str, Place]:
     return {f"{100 * d:g} % kept": series.round(n) for n, d in enumerate(densities, 1)}
 
 
-def every_split(
-    dense: Series, series: Series, densities: Sequence[float], caption: str
-) -> Drawing:
+def every_split(dense: Series, series: Series, densities: Sequence[float], caption: str) -> Drawing:
     """Learning curves, a panel a split: the dense network and the tickets of every density."""
 
     def make(results: Results) -> "Figure | None":
@@ -294,9 +290,7 @@ def spread(found: Sequence[float]) -> str:
     return f"{statistics.fmean(found):.2f}{sd}"
 
 
-def paired_tests(
-    title: str, pairs: Sequence[Pair], note: str | Callable[[Results], str]
-) -> Tables:
+def paired_tests(title: str, pairs: Sequence[Pair], note: str | Callable[[Results], str]) -> Tables:
     """Every test that a careful reader wants, one row a density."""
     first, second = pairs[0].names
 

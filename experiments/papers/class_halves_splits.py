@@ -103,11 +103,12 @@ class Splits:
           ValueError: where the classes have no equal halves, or not so many.
         """
         if self.own:
-            return dict.fromkeys(TABLES, list(self.own))
+            return {table: list(self.own) for table in TABLES}
         wanted = dict(zip(TABLES, map(list, self.figures), strict=True))
         if self.same:
             both = list(dict.fromkeys([*wanted[TICKET], *wanted[REDRAWN]]))
-            return dict.fromkeys(TABLES, self._fill(both, classes, []))
+            same = self._fill(both, classes, [])
+            return dict.fromkeys(TABLES, same)
         made: dict[str, list[Split]] = {}
         for table in TABLES:
             others = [half for other in TABLES if other != table for half in wanted[other]]
@@ -149,7 +150,7 @@ class Halves:
         return dataclasses.replace(self, which=SECOND if self.which == FIRST else FIRST)
 
     def load(self, find: FindTicket) -> Parts:
-        """The parts, of as many training examples as any half of the run, so that all train alike."""
+        """The parts, of as many training examples each as any half of the run."""
         named = ("data", "classes", "half", "normalize", "data_dir")
         shared = FindTicket(**{name: getattr(find, name) for name in named})
         found = _all_halves(shared, self.splits, self.size)

@@ -5,9 +5,10 @@ Densities are in % and accuracies in points, as papers print them.
 
 from collections.abc import Callable
 import dataclasses
+import itertools
+import math
 import statistics
 
-from experiments.papers import convergence
 from experiments.papers.results import Results
 from experiments.papers.series import Line, Missing, Point, Series, shown
 from experiments.papers.statistics import (
@@ -99,7 +100,7 @@ def _of_line(
 
     return Statistic(
         words=f"{series.label}: {words}", needs=(series.trainings,), depends=series.depends,
-        measure=measure, **{"axis": _levels(series), **fields},  # type: ignore[arg-type]
+        measure=measure, **{"axis": _levels(series), **fields},
     )  # fmt: skip
 
 
@@ -218,8 +219,6 @@ def interpolated(series: Series, measure: Callable[..., Values], density: float)
       measure: `steps` or `accuracy`.
       density: in [0, 1].
     """
-    import itertools
-    import math
 
     def between(results: Results) -> tuple[float, Values, Values]:
         there = [p for p in series.points(results) if shown(series, results, p)]

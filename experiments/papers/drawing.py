@@ -19,7 +19,7 @@ from experiments.papers.statistics import (
     convergence_step,
     merged,
 )
-from experiments.papers.trainings import Trainings
+from experiments.papers.trainings import Retrained, Trainings
 from ltjax.report import draw, style
 from ltjax.statistics import analysis, intervals
 from ltjax.training.records import Record
@@ -53,7 +53,7 @@ def against_density(
     *every: Series,
     caption: str,
     log: bool = True,
-    by: str = "density",
+    by: draw.XAxis = "density",
     bars: bool = True,
     band: bool = False,
 ) -> Drawing:
@@ -73,20 +73,21 @@ def against_density(
         drawn = [series for series in every if len(lines[series.label]) > 1]
         if not drawn:
             return None
+
+        def drawn_by(measure: Measure) -> list[draw.Line]:
+            return [
+                _line(s, results, lines[s.label], measure, by, bars=bars, band=band) for s in drawn
+            ]
+
         panels = [
             draw.Panel(
-                lines=[
-                    _line(series, results, lines[series.label], measure, by, bars=bars, band=band)
-                    for series in drawn
-                ],
-                y_label=label,
-                **look,
-            )
-            for label, measure, look in (
-                ("steps to convergence", convergence_step, {"y_from": 0.0, "whole": True}),
-                ("test accuracy at convergence (%)", converged_accuracy,
-                 {"zoom": True, "percent": True}),
-            )
+                lines=drawn_by(convergence_step), y_label="steps to convergence", y_from=0.0,
+                whole=True,
+            ),
+            draw.Panel(
+                lines=drawn_by(converged_accuracy), y_label="test accuracy at convergence (%)",
+                zoom=True, percent=True,
+            ),
         ]  # fmt: skip
         return draw.lines(
             panels,
@@ -106,7 +107,7 @@ def against_density(
 
 
 def _line(
-    series: Series, results: Results, points: Sequence[Point], measure: Measure, by: str,
+    series: Series, results: Results, points: Sequence[Point], measure: Measure, by: draw.XAxis,
     *, bars: bool, band: bool,
 ) -> draw.Line:  # fmt: skip
     rows: list[tuple[float, ...]] = []
@@ -178,7 +179,7 @@ def _learning_curve(place: Place, results: Results) -> draw.Line | None:
     return draw.Line(
         place.words, x, y, low=list(map(min, spread)), high=list(map(max, spread)), bar_every=4,
         dot=dot, width=1.0, color=style.INK if is_dense else "",
-        dashed=series.search is not series.trainings and series.trainings.arm != "theta_0",
+        dashed=isinstance(series.trainings, Retrained) and series.trainings.arm != "theta_0",
     )  # fmt: skip
 
 
@@ -229,7 +230,7 @@ def against_step(
 
 
 def points_by_round(
-    panels: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]],
+    panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]],
 ) -> "Figure | None":
     """Values against the prune round: mean, minimum and maximum over the trainings.
 
@@ -275,9 +276,7 @@ def percentage_bars(
     return drawing_of(caption, needs, make, depends)
 
 
-def histograms(
-    levels: Mapping[str, Mapping[str, np.ndarray]], *, limit: float
-) -> "Figure | None":
+def histograms(levels: Mapping[str, Mapping[str, np.ndarray]], *, limit: float) -> "Figure | None":
     """Densities of initial values: a panel a level, a line a layer."""
     made: Mapping[str, Any] = levels
     return draw.histograms(made, limit=limit, x_label="value before training") if levels else None
@@ -292,4 +291,3 @@ def ranked(levels: Mapping[str, Mapping[str, np.ndarray]]) -> "Figure | None":
     return draw.ranked(
         panels, x_label="units, best connected first (%)", y_label="connections to the layer before"
     )
-

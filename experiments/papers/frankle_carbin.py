@@ -19,8 +19,8 @@ from experiments.papers import convergence, frankle_carbin_inside, frankle_carbi
 from experiments.papers.claims import between, claim, near, within_factor
 from experiments.papers.densities import (
     below,
-    fastest,
     faster,
+    fastest,
     first,
     gain,
     holds,
@@ -275,7 +275,7 @@ def figures(s: FrankleCarbin) -> tuple[Figure, ...]:
             "004-F5", "convergence and accuracy of one-shot tickets and of control 1",
             against_density(
                 one_shot.called("tickets"),
-                *(redrawn.only(i, label=f"ticket {i + 1} reinitialized") for i in range(s.replicates)),
+                *(redrawn.only(i, label=f"{i + 1} reinitialized") for i in range(s.replicates)),
                 caption="One-shot tickets, and each with values drawn afresh", log=False,
             ),
             claim("004-0053", fastest(one_shot), between(), remark=_FASTEST),
@@ -431,7 +431,7 @@ def apart(values: Values) -> Values:
 
 
 def alike(first: Series, second: Series) -> tuple[Condition, Condition]:
-    """Steps alike within a factor of 1.25 over the levels that both have, the second's accuracy lower."""
+    """Over the levels that both have, steps within a factor of 1.25, the second less accurate."""
     a, b = first.between(0.999, 0, beside=second), second.between(0.999, 0, beside=first)
     return (steps(b) / steps(a)).inside(0.8, 1.25), (accuracy(a) - accuracy(b)).above(0)
 

@@ -357,7 +357,7 @@ def _random(
     cells = {(f"{n} units", m): claims[n, m] for n, m in where}
 
     def printed(results: Results) -> list[Fold]:
-        table = folded(
+        first = folded(
             title="Success in %, as Figure 1 prints it",
             heads=["", *[f"{n} {m}" for n, m in where]],
             body=[
@@ -412,7 +412,9 @@ def _pruned(
     def tables(results: Results) -> list[Fold]:
         names = {10: "10 units", 4: "pruned to 4", 2: "pruned to 2"}
         sweep = {
-            (rate, name): (search, n) for rate, search in by_rate.items() for n, name in names.items()
+            (rate, name): (search, n)
+            for rate, search in by_rate.items()
+            for n, name in names.items()
         }
         cells = {
             (names[n], m): each
@@ -546,7 +548,12 @@ def _sweep(
         for m in _LIMITS
     ]
     body = [
-        [f"{rate:g}", f"{limit:g}", metric, *(cell(rate, c, Success(metric, limit)) for c in columns)]
+        [
+            f"{rate:g}",
+            f"{limit:g}",
+            metric,
+            *(cell(rate, c, Success(metric, limit)) for c in columns),
+        ]
         for rate in dict.fromkeys(rate for rate, _ in searches)
         for metric, limits in _LIMITS.items()
         for limit in limits

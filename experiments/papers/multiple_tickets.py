@@ -398,7 +398,8 @@ def _both(fc: Network, conv: Network) -> Figure:
         claim("002-0190", *(
             (overlap(net.lth, net.snip, a, "both") - overlap(net.lth, net.snip, b, "both")).above(0)
             for net in both for a, b in itertools.pairwise(net.rounds)
-        ), by_chance=falls_by_chance(PUBLISHED, {"Table 6": fc.weights(), "Table 7": conv.weights()}),
+        ), by_chance=falls_by_chance(
+               PUBLISHED, {"Table 6": fc.weights(), "Table 7": conv.weights()}),
            remark="random masks of these counts do the same (reading 2.15): see the tables of T6 "
            "and T7"),
     )  # fmt: skip

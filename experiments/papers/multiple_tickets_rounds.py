@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import statistics
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from experiments.papers.drawing import Curve, against_step, drawing_of_series, points_by_round
 from experiments.papers.paper import Drawing, Tables, folded
@@ -23,6 +23,9 @@ from ltjax.report.document import Fold
 from ltjax.report.wording import judges as judged_sentence
 from ltjax.statistics import analysis
 from ltjax.training.records import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Watched(NamedTuple):
@@ -173,15 +176,15 @@ def gap(
 def by_round(*every: Series, caption: str) -> Drawing:
     """Early-stopping iteration and accuracy against the prune round; bars: the seeds."""
 
-    def draw(results: Results) -> object:
-        panels: dict[str, dict[str, dict[int, list[float]]]] = {}
+    def draw(results: Results) -> "Figure | None":
+        panels: dict[str, dict[str, dict[float, list[float]]]] = {}
         for series in every:
             found = {n: records for n, records in _good(series.line(results)).items() if n}
             for label, measure in (
                 ("early-stopping iteration", best_step),
                 ("test accuracy (%)", best_accuracy),
             ):
-                values = {
+                values: dict[float, list[float]] = {
                     n: [v for r in records if (v := measure(series, results, r)) is not None]
                     for n, records in found.items()
                 }
@@ -236,7 +239,11 @@ def collapse(*every: Series) -> Tables:
             [series.label, str(number), ", ".join(layers)]
             for series in every
             for number, records in _good(series.line(results)).items()
-            if (layers := sorted({n for r in records for n, (kept, _) in r.layers.items() if not kept}))
+            if (
+                layers := sorted(
+                    {n for r in records for n, (kept, _) in r.layers.items() if not kept}
+                )
+            )
         ]
         return [
             folded(
@@ -247,6 +254,10 @@ def collapse(*every: Series) -> Tables:
         ]
 
     return tables_of(every, make)
+
+
+def _emptied(records: Sequence[Record]) -> list[str]:
+    return sorted({name for r in records for name, (kept, _) in r.layers.items() if not kept})
 
 
 def kept(place: Place) -> Statistic:

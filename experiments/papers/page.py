@@ -23,7 +23,7 @@ from ltjax.command import config
 from ltjax.report import document, style
 from ltjax.report.document import Cell, Fold, Pairs, Part, Picture, Table, Text, plain
 from ltjax.statistics import analysis
-from ltjax.storage.files import write_whole
+from ltjax.training.records import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawn
@@ -45,17 +45,20 @@ _SHORT = {AGREES: "agree", DIFFERS: "differ", NOT_COMPARABLE: NOT_COMPARABLE}
 class _Counted:
     """What sections and chapters count."""
 
-    verdicts: Sequence[Verdict]
+    @property
+    def judged(self) -> Sequence[Verdict]:
+        """Its verdicts."""
+        raise NotImplementedError
 
     @property
     def counts(self) -> Counter[str]:
         """How many claims have each verdict."""
-        return Counter(v.verdict for v in self.verdicts)
+        return Counter(v.verdict for v in self.judged)
 
     @property
     def by_chance(self) -> float:
         """How many agreements chance alone would give."""
-        return sum(v.chance for v in self.verdicts if v.verdict != NOT_COMPARABLE)
+        return sum(v.chance for v in self.judged if v.verdict != NOT_COMPARABLE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +81,11 @@ class Section(_Counted):
     shortened: tuple[str, ...]
     other: tuple[str, ...]
 
+    @property
+    def judged(self) -> Sequence[Verdict]:
+        """Its verdicts."""
+        return self.verdicts
+
 
 @dataclasses.dataclass(frozen=True)
 class Chapter(_Counted):
@@ -88,8 +96,8 @@ class Chapter(_Counted):
     sections: tuple[Section, ...]
 
     @property
-    def verdicts(self) -> list[Verdict]:
-        """Of all sections."""
+    def judged(self) -> Sequence[Verdict]:
+        """The verdicts of all sections."""
         return [v for s in self.sections for v in s.verdicts]
 
     @property

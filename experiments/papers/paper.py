@@ -1,4 +1,4 @@
-"""A paper as a table of figures: what each needs trained, how it is drawn, what is claimed of it."""
+"""A paper as a table of figures: what each needs trained, how it is drawn, what it claims."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
@@ -14,8 +14,8 @@ from experiments.papers.results import Results
 from experiments.papers.settings import SHORTENS, PaperSettings
 from experiments.papers.statistics import Expression, merged
 from experiments.papers.trainings import Trainings
-from ltjax.command import config
-from ltjax.report.document import Fold
+from ltjax.core import trees
+from ltjax.report.document import Fold, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -79,7 +79,10 @@ def folded(
     return Fold(title, [Table(heads, body, note=note)], shown=shown)
 
 
-def figure(id: str, shows: str, *parts: Claim | Drawing | Tables | Iterable[Claim]) -> Figure:
+Part = Claim | Drawing | Tables
+
+
+def figure(id: str, shows: str, *parts: Part | Iterable[Part]) -> Figure:
     """A figure of its parts; what it needs and depends on follows from them.
 
     Args:
@@ -137,7 +140,8 @@ class Paper:
 
     def make(self, preset: str = "paper", **changes: Any) -> Any:
         """Its settings by a preset, with some fields changed."""
-        return config.preset(self.settings, self.presets, preset, **changes)
+        chosen = trees.lookup(self.presets, preset, "preset")
+        return self.settings(**{**self.presets["paper"], **chosen, **changes})
 
     @functools.cached_property
     def shortening(self) -> frozenset[str]:

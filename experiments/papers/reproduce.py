@@ -21,8 +21,8 @@ from ltjax.command.progress import Progress, duration
 from ltjax.core import trees
 from ltjax.statistics import analysis
 from ltjax.storage import run_directory
-from ltjax.storage.journal import Journal
-from ltjax.storage.run_directory import RunDirectory
+from ltjax.storage.journal import DiskKeeper as Journal
+from ltjax.storage.run_directory import RunDir as RunDirectory
 
 _UNIT = 3e-3  # Of work: about a microsecond of one core for each step and weight of a network.
 
@@ -41,11 +41,11 @@ def main(paper: Paper, settings: Any, given: Collection[str] = ()) -> int:
       settings: its settings.
       given: the fields whose flags stand on the command line.
     """
+    build.use_devices(settings.devices)
     figures = choose(paper.check(settings), settings.experiments)
     if settings.claims:
         print("\n".join(claims(paper, figures)))
         return 0
-    build.use_devices(settings.devices)
     effects.check(paper, settings, figures, given)
     shop = Workshop()
     if settings.list or settings.dry_run:
@@ -130,8 +130,9 @@ def train(paper: Paper, settings: Any, figures: Sequence[Figure], shop: Workshop
         for piece in pieces:
             if piece.name not in needed:
                 progress.skip(piece.steps * weight(piece))
+        by_name = {piece.name: piece for piece in pieces}
         journal = Journal(
-            run, progress, steps=lambda piece: piece.steps, weight=weight,
+            run, progress, steps=lambda n: by_name[n].steps, weight=lambda n: weight(by_name[n]),
             every=settings.save_seconds,
         )  # fmt: skip
         training.run(left, shop, journal)
@@ -236,5 +237,3 @@ def exit_code(run: RunDirectory, figures: Sequence[Figure]) -> int:
     for line in [*failed, *analysis.cut_layers(records)]:
         print(f"warning: {line}", file=sys.stderr)
     return 1 if failed else 0
-
-

@@ -1,10 +1,10 @@
 """Statistics: small expressions over series, from which all follows that a claim has to know.
 
 `Values` are numbers by trial, as the steps to convergence at a density. Two of them make a
-`Statistic`, paired by trial: `a - b`, `a / b`, `reduction(a, b)`; `a.mean()` one alone. A statistic
-compared makes a `Condition`: `.above(0)`, `.below(5)`, `.inside(-1, 1)`. Each knows in words what it
-says, which trainings it needs, which settings act on it beside them, and raises `Missing` where
-something is not there, so that no claim says so by hand.
+`Statistic`, paired by trial: `a - b`, `a / b`, `reduction(a, b)`; `a.mean()` one alone. Compared,
+it makes a `Condition`: `.above(0)`, `.below(5)`, `.inside(-1, 1)`. Each knows in words what it says,
+which trainings it needs, which settings act on it beside them, and raises `Missing` where something
+is not there, so that no claim says so by hand.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -163,7 +163,8 @@ class Values(Expression):
 
     def __sub__(self, other: "Values") -> Statistic:
         """The mean difference, paired by trial."""
-        return _paired(intervals.difference, f"{self.words} minus {other.words}", self, other)
+        words = f"{self.words} minus {other.words}"
+        return _paired(intervals.difference, words, self, other, unit=self.unit)
 
     def __truediv__(self, other: "Values") -> Statistic:
         """The ratio of the means, paired by trial."""
@@ -182,7 +183,94 @@ class Values(Expression):
         """The difference trial by trial, to be compared further."""
         needs, depends = merged((self, other))
 
-        def by_trial(series: Series, results: Results, point: Point, measure: Measure) -> dict[int, float]:
+        def by_trial(results: Results) -> dict[int, float]:
+            ours, theirs = self.by_trial(results), other.by_trial(results)
+            return {i: ours[i] - theirs[i] for i in sorted(ours.keys() & theirs.keys())}
+
+        words = f"{self.words} minus {other.words}"
+        return Values(
+            words=words,
+            needs=needs,
+            depends=depends,
+            unit=self.unit,
+            by_trial=by_trial,
+            grid=lambda results: max(self.grid(results), other.grid(results)),
+        )
+
+    def mean(self) -> Statistic:
+        """The mean over trials."""
+
+        def measure(results: Results) -> Number:
+            return number(intervals.mean(self.by_trial(results), grid=self.grid(results)))
+
+        return Statistic(
+            words=self.words,
+            needs=self.needs,
+            depends=self.depends,
+            unit=self.unit,
+            measure=measure,
+        )
+
+
+def number(found: Interval | None, *, scale: float = 1.0) -> Number:
+    """An interval as our number.
+
+    Raises:
+      Missing: where there is no trial.
+    """
+    if found is None:
+        raise Missing("no trials")
+    return Number(*found.times(scale))
+
+
+def merged(expressions: Iterable[Expression]) -> tuple[tuple, tuple]:
+    """What several expressions need and depend on, each once."""
+    both = list(expressions)
+    needs = dict.fromkeys(n for e in both for n in e.needs)
+    return tuple(needs), tuple(dict.fromkeys(d for e in both for d in e.depends))
+
+
+def _paired(
+    compare: Callable[..., Interval | None],
+    words: str,
+    ours: Values,
+    theirs: Values,
+    *,
+    unit: str,
+    scale: float = 1.0,
+) -> Statistic:
+    needs, depends = merged((ours, theirs))
+
+    def measure(results: Results) -> Number:
+        grid = max(ours.grid(results), theirs.grid(results))
+        found = compare(ours.by_trial(results), theirs.by_trial(results), grid=grid)
+        return number(found, scale=scale)
+
+    return Statistic(words=words, needs=needs, depends=depends, unit=unit, measure=measure)
+
+
+def reduction(ours: Values, theirs: Values, *, words: str) -> Statistic:
+    """1 - ours / theirs of the means in %, paired by trial (reading 4.4)."""
+    return _paired(intervals.reduction, words, ours, theirs, unit="%", scale=POINTS)
+
+
+def constant(words: str, value: Any, *, axis: Sequence[Any] = (), text: str = "") -> Statistic:
+    """A number that no training is needed for."""
+    return Statistic(words=words, measure=lambda results: Number(value, text=text), axis=axis)
+
+
+def span(low: float, high: float, *, log: bool = False) -> tuple[float, ...]:
+    """A thousand answers, evenly spread over the range of an axis."""
+    middles = (np.arange(1000) + 0.5) / 1000
+    found = low * (high / low) ** middles if log else low + (high - low) * middles
+    return tuple(map(float, found))
+
+
+Measure = Callable[[Series, Results, Record], float | None]
+"""(series, results, record) -> a number of one training; None where it has none."""
+
+
+def by_trial(series: Series, results: Results, point: Point, measure: Measure) -> dict[int, float]:
     """A number of each trial, the mean over its draws that have one.
 
     Raises:

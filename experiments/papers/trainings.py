@@ -408,6 +408,10 @@ class Retrained:
         pieces = {piece.name: piece for piece in self.pieces(shop)}
         source = search.source if self.on is None else self.on
         chosen: Iterable[Level] = levels[1:]
+
+        def kept(piece: lottery.Piece, compute: lottery.Compute) -> Any:
+            return keep(pieces[self.mask(piece.level or 0)], compute)
+
         if (cut := self.cut) is not None:
             chosen = lottery.one_shot(
                 levels[0],
@@ -421,7 +425,7 @@ class Retrained:
                 cuts=cut.cuts,
                 same_batch=cut.same_batch,
                 numbers=self.levels,
-                keep=lambda piece, compute: keep(pieces[self.mask(piece.level)], compute),
+                keep=kept if cut.at == "start" else lottery.once,
             )
         trainer, data = shop.trainer(find, source), shop.dataset(find, source)
         stop = None

@@ -1,6 +1,5 @@
 """Data, networks and compiled trainers of a paper's run, each made once."""
 
-from collections.abc import Hashable
 import dataclasses
 import functools
 import time
@@ -33,8 +32,10 @@ _RECIPE = (
 _DATA = ("data", "classes", "half", "normalize", "data_dir")
 
 
-class Source(Protocol, Hashable):
+class Source(Protocol):
     """Data that are not those of the settings: a value, whose `repr` tells it from others."""
+
+    def __hash__(self) -> int: ...
 
     def load(self, find: FindTicket) -> Dataset | Parts:
         """The data, for searches with these settings."""
