@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import dataclasses
 import functools
 
-from experiments import settings as settings_
+from experiments import build
 from experiments.paper_000.settings import ClassHalves
 from experiments.paper_000.splits import (
     FIRST,
@@ -49,10 +49,10 @@ def make_lab(settings: ClassHalves) -> Lab:
 
     @functools.cache
     def whole() -> Dataset:
-        channels = settings_.dataset(base).shape[-1]
+        channels = build.dataset(base).shape[-1]
         cut = settings.size and not settings.random_crop
         shape = (settings.size, settings.size, channels) if cut else None
-        return settings_.dataset(base, shape=shape)
+        return build.dataset(base, shape=shape)
 
     @functools.cache
     def halves() -> dict[tuple[str, str], Parts]:

@@ -6,8 +6,7 @@ import pathlib
 import sys
 from typing import Any
 
-from experiments import memory
-from experiments import settings as settings_
+from experiments import build, memory
 from experiments.papers import published
 from experiments.reproduce import page
 from experiments.reproduce import works as works_
@@ -38,7 +37,7 @@ def main(paper: Paper, settings: Any, given: Collection[str] = ()) -> int:
       settings: its settings.
       given: the fields whose flags stand on the command line.
     """
-    settings_.use_devices(settings.devices)
+    build.use_devices(settings.devices)
     every = paper.experiments(settings)
     rows = choose(every, settings.experiments)
     check_published(rows)

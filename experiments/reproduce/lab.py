@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import settings as settings_
+from experiments import build
 from experiments.papers import convergence
 from experiments.settings import FindTicket
 from ltjax import lottery
@@ -60,7 +60,7 @@ class Task:
     ) -> None:
         self.base = base
         self._like = like
-        self._load = load or functools.partial(settings_.dataset, base)
+        self._load = load or functools.partial(build.dataset, base)
         self._networks: dict[tuple[str, str], Network] = like._networks if like else {}
         self._applies: dict[str, Any] = like._applies if like else {}
         self._recipes: dict[str, Recipe] = like._recipes if like else {}
@@ -87,7 +87,7 @@ class Task:
     def network(self, model: str, init: str) -> Network:
         """A network, the same object each time; those of one model share the compiled training."""
         if (model, init) not in self._networks:
-            made = settings_.network(
+            made = build.network(
                 dataclasses.replace(self.base, model=model, init=init), self.dataset
             )
             apply = self._applies.setdefault(model, made.apply)
@@ -98,10 +98,10 @@ class Task:
         """The trainer of a network; those of one model share what is compiled."""
         if network not in self._trainers:
             if network.name not in self._recipes:
-                how = settings_.recipe(self.base, network, self.dataset)
+                how = build.recipe(self.base, network, self.dataset)
                 self._recipes[network.name] = how
             how = self._recipes[network.name]
-            self._trainers[network] = settings_.trainer(self.base, network, how)
+            self._trainers[network] = build.trainer(self.base, self.dataset, net=network, how=how)
         return self._trainers[network]
 
     def recipe(self, network: Network) -> Recipe:
@@ -111,13 +111,13 @@ class Task:
     @property
     def snapshot(self) -> int:
         """The step that is kept as theta_k."""
-        rewind = settings_.rewind(self.base, self.dataset.examples - self.validation)
+        rewind = build.rewind(self.base, self.dataset)
         return rewind if isinstance(rewind, int) else 0
 
     @property
     def validation(self) -> int:
         """Examples held out of the training split."""
-        return settings_.validation(self.base, self.dataset)
+        return build.validation(self.base, self.dataset)
 
     def probe(self, model: str, init: str) -> float:
         """Seconds of one step of one network, its share of the evaluations included.
@@ -126,9 +126,9 @@ class Task:
         """
         network = self.network(model, init)
         how = self.recipe(network)
-        steps = 10 if settings_.has_convolutions(network) else 100
+        steps = 10 if build.has_convolutions(network) else 100
         short = dataclasses.replace(how, steps=steps, every=steps, patience=0)
-        trainer = settings_.trainer(self.base, network, short)
+        trainer = build.trainer(self.base, self.dataset, net=network, how=short)
         keys = lottery.keys_for(jax.random.key(0), "probe", 2)
         drawn = jax.lax.map(network.init, keys)
         dataset = self.dataset
