@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import benchmark_work
-from experiments import settings as settings_
+from experiments import benchmark_work, build
 from experiments.benchmark_work import Work
 from experiments.settings import FindTicket
 from ltjax import data, lottery
@@ -78,9 +77,8 @@ def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, flo
     """What this contestant says first, and its measurement."""
     chosen = settings(work)
     source = dataset(work)
-    net = settings_.network(chosen, source)
-    how = settings_.recipe(chosen, net, source)
-    trainer = settings_.trainer(chosen, net, how)
+    trainer = build.trainer(chosen, source)
+    net = trainer.network
     crowd = members(work, net)
     shared = lottery.device_data(source)
 
@@ -121,5 +119,5 @@ def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, flo
 if __name__ == "__main__":
     jax.config.update("jax_platforms", "cpu")
     _work, _ = benchmark_work.work_of(sys.argv[1])
-    settings_.use_devices(settings(_work).devices)
+    build.use_devices(settings(_work).devices)
     benchmark_work.serve(*prepare(_work))

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
-from experiments import settings as build
+from experiments import build
 from experiments.papers.paper import Tables, folded
 from experiments.papers.published import Published
 from experiments.papers.results import Results

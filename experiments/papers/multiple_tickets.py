@@ -37,7 +37,7 @@ from experiments.papers.settings import PaperSettings
 from experiments.papers.statistics import Statistic, best, constant, span, stops
 from experiments.papers.trainings import Cut, Retrained, Search
 from experiments.settings import PRESETS as NETWORKS
-from experiments.settings import override
+from experiments.settings import overridden
 from ltjax import models
 from ltjax.command import config
 from ltjax.command.config import setting
@@ -90,8 +90,7 @@ class MultipleTickets(PaperSettings):
         shared = {"rates": self.rates or rates, "evaluate_every": self.evaluate_every}
         shared["validation"] = self.validation
         base = self.find(**{**NETWORKS[preset], "model": _MODELS[network], **own, **shared})
-        changes = dict(part.partition("=")[::2] for part in getattr(self, network))
-        return Search(find=override(base, changes))
+        return Search(find=overridden(base, getattr(self, network), named=network))
 
 
 _MODELS = {"fc": "lenet-300-100", "conv": "conv2"}

@@ -14,7 +14,7 @@ from experiments.papers.results import Results
 from experiments.papers.settings import SHORTENS, PaperSettings
 from experiments.papers.statistics import Expression, merged
 from experiments.papers.trainings import Trainings
-from ltjax.core import trees
+from ltjax.command import config
 from ltjax.report.document import Fold, Table
 
 if TYPE_CHECKING:
@@ -140,8 +140,7 @@ class Paper:
 
     def make(self, preset: str = "paper", **changes: Any) -> Any:
         """Its settings by a preset, with some fields changed."""
-        chosen = trees.lookup(self.presets, preset, "preset")
-        return self.settings(**{**self.presets["paper"], **chosen, **changes})
+        return config.preset(self.settings, self.presets, preset, default="paper", **changes)
 
     @functools.cached_property
     def shortening(self) -> frozenset[str]:

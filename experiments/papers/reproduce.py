@@ -7,8 +7,7 @@ import pathlib
 import sys
 from typing import Any
 
-from experiments import memory
-from experiments import settings as build
+from experiments import build, memory
 from experiments.papers import effects, page
 from experiments.papers import trainings as training
 from experiments.papers.claims import MOST_BY_CHANCE, chance

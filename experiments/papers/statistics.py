@@ -2,7 +2,7 @@
 
 `Values` are numbers by trial, as the steps to convergence at a density. Two of them make a
 `Statistic`, paired by trial: `a - b`, `a / b`, `reduction(a, b)`; `a.mean()` one alone. Compared,
-it makes a `Condition`: `.above(0)`, `.below(5)`, `.inside(-1, 1)`. Each knows in words what it says,
+it makes a `Condition`: `.above(0)`, `.below(5)`, `.inside(-1, 1)`. Each knows in words what it is,
 which trainings it needs, which settings act on it beside them, and raises `Missing` where something
 is not there, so that no claim says so by hand.
 """

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import jax
 
-from experiments import settings as build
+from experiments import build
 from experiments.papers import convergence
 from experiments.papers.results import Results
 from experiments.papers.workshop import Source, Workshop, stop_when_converged
@@ -260,7 +260,6 @@ class Search:
             flipped = jax.vmap(lambda m: masks.complement(m, plan.prunable))(last.mask)
             mask = jax.device_get(flipped)
         pieces = {piece.name: piece for piece in self.pieces(shop)}
-        examples = shop.dataset(find, self.source).examples - shop.validation(find, self.source)
         return lottery.find(
             shop.trainer(find, self.source),
             shop.dataset(find, self.source),
@@ -269,7 +268,7 @@ class Search:
             replicates=find.replicates,
             validation=shop.validation(find, self.source),
             judge="test",  # The papers read their tables off the test set.
-            rewind=build.rewind(find, examples),
+            rewind=build.rewind(find, shop.dataset(find, self.source)),
             reset=build.resets(find),
             score=find.score,
             score_at=find.score_at,

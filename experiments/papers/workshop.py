@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import settings as build
+from experiments import build
 from experiments.papers import convergence
 from experiments.settings import FindTicket
 from ltjax import lottery
@@ -69,7 +69,7 @@ class Workshop:
         key = (*_values(find, _RECIPE), *sizes)
         recipe = self._once(("recipe", *key), lambda: build.recipe(find, network, data))
         return self._once(
-            ("trainer", find.init, *key), lambda: build.trainer(find, network, recipe)
+            ("trainer", find.init, *key), lambda: build.trainer(find, data, net=network, how=recipe)
         )
 
     def validation(self, find: FindTicket, source: Source | None = None) -> int:
@@ -91,7 +91,7 @@ class Workshop:
         whole, data = self.trainer(find, source), self.dataset(find, source)
         steps = 10 if build.has_convolutions(whole.network) else 100
         short = dataclasses.replace(whole.recipe, steps=steps, every=steps, patience=0)
-        trainer = build.trainer(find, whole.network, short)
+        trainer = build.trainer(find, data, net=whole.network, how=short)
         keys = lottery.keys_for(jax.random.key(0), "probe", 2)
         drawn = jax.lax.map(whole.network.init, keys)
         if isinstance(data, Parts):
