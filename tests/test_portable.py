@@ -13,9 +13,9 @@ import safetensors.numpy
 
 from ltjax.core.types import Variables
 from ltjax.lottery.ticket import Ticket
-from ltjax.training.records import STARTS
 from ltjax.storage import portable
 from ltjax.storage import tickets as storage
+from ltjax.training.records import STARTS
 from tests.conftest import assert_trees_equal
 
 LENET = {"Dense_0": (784, 300), "Dense_1": (300, 100), "head": (100, 10)}
