@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ltjax.core import trees
+
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -41,6 +43,11 @@ def trees_differ(a, b):
         not np.array_equal(np.asarray(x), np.asarray(y))
         for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     )
+
+
+def leaves(tree):
+    """NumPy leaves by name."""
+    return dict(zip(trees.names(tree), map(np.asarray, jax.tree.leaves(tree)), strict=True))
 
 
 def small_params(seed=0):

@@ -13,14 +13,15 @@ from ltjax.lottery.arms import (
     CONTROLS,
     STARTS,
     arm,
-    check_arm,
+    check_arms,
     check_fits,
     check_values,
-    new_head,
+    head_of,
     values_of,
 )
 from ltjax.lottery.ticket import Ticket
-from tests.conftest import assert_trees_equal, small_params, trees_differ
+from ltjax.training.records import OWN_DENSE
+from tests.conftest import assert_trees_equal, leaves, small_params, trees_differ
 
 PRUNABLE = ("conv_0/kernel", "dense_0/kernel", "dense_1/kernel")  # The head is not.
 DENSITIES = dict(zip(PRUNABLE, (0.9, 0.5, 0.1), strict=True))
@@ -55,10 +56,6 @@ PRUNED_HEAD = Ticket(
     }
 )
 TARGET = variables(9)
-
-
-def leaves(tree):
-    return dict(zip(trees.names(tree), map(np.asarray, jax.tree.leaves(tree)), strict=True))
 
 
 def make(name, *, seed=0, **settings):
@@ -212,14 +209,14 @@ HEAD = {"head/kernel", "head/bias"}
 )
 def test_the_head_is_new_where_its_shape_differs_or_where_asked(classes, always, expected):
     fresh = with_head(classes)
-    assert new_head(TICKET, fresh, always=always) == expected
-    check_fits(TICKET, fresh, new_head=new_head(TICKET, fresh, always=always))
+    assert head_of(TICKET, fresh, always=always) == expected
+    check_fits(TICKET, fresh, new_head=head_of(TICKET, fresh, always=always))
 
 
 def test_hidden_layers_before_the_head_belong_to_it():
     fresh = with_head(3)
     fresh.params["head_hidden_0"] = {"kernel": jnp.ones((10, 10))}
-    assert new_head(TICKET, fresh) == HEAD | {"head_hidden_0/kernel"}
+    assert head_of(TICKET, fresh) == HEAD | {"head_hidden_0/kernel"}
 
 
 def test_a_head_inside_of_a_module_is_found_as_its_kind_is():
@@ -229,9 +226,9 @@ def test_a_head_inside_of_a_module_is_found_as_its_kind_is():
     )
     head = {"encoder/head/kernel", "encoder/head/bias"}
     assert trees.kinds(theirs.params)["encoder/head/kernel"] == "output"
-    assert new_head(ticket, theirs) == head
-    assert new_head(ticket, ours) == set()
-    assert new_head(ticket, ours, always=True) == head
+    assert head_of(ticket, theirs) == head
+    assert head_of(ticket, ours) == set()
+    assert head_of(ticket, ours, always=True) == head
 
 
 @pytest.mark.parametrize(
@@ -252,6 +249,7 @@ def test_a_ticket_that_does_not_fit_is_refused_by_the_name_of_the_leaf(change, l
 
 
 def test_arms_are_known_by_name():
-    assert [check_arm(name) for name in ARMS] == list(ARMS)
+    check_arms(ARMS, "theta_0")
     with pytest.raises(ValueError, match="did you mean shuffled_mask"):
-        check_arm("shufled_mask")
+        check_arms(["shufled_mask"], "theta_0")
+    assert {*OWN_DENSE} == {"ticket", *STARTS, "redrawn"} <= {"ticket", *ARMS}

@@ -24,13 +24,13 @@ from ltjax.core import pruning
 from ltjax.lottery import arms
 from tests import toys
 
-NET, DATA, KEY = toys.net(), toys.blobs(), jax.random.key(0)
-HOW = toys.recipe(steps=4, every=4, snapshot=0)
-PLAN = pruning.plan(NET.shapes().params, rate=0.5, levels=1)
+DATA, KEY = toys.blobs(), jax.random.key(0)
+TRAINER = toys.Spy(toys.recipe(steps=4, every=4))
+PLAN = pruning.plan(toys.net().shapes().params, rate=0.5, levels=1)
 
 
-def find(**settings):
-    return list(lottery.find(NET, DATA, HOW, key=KEY, plan=PLAN, replicates=2, **settings))
+def find(dataset=DATA, **settings):
+    return list(lottery.find(TRAINER, dataset, key=KEY, plan=PLAN, replicates=2, **settings))
 
 
 def works_of_papers():
@@ -57,12 +57,9 @@ def test_a_score_sees_the_labels_of_its_batch(monkeypatch):
     monkeypatch.setitem(pruning.SCORES, "labelled", labelled)
     labels = np.where(np.arange(50) < 48, 2, np.arange(50) % 2).astype(np.int32)
     skewed = dataclasses.replace(DATA, train=DATA.train._replace(labels=labels))
-    made = list(
-        lottery.find(NET, skewed, HOW, key=KEY, plan=PLAN, score="labelled", score_batch=50)
-    )
-    (start,) = lottery.at_start(
-        made[0], skewed, HOW, key=KEY, plan=PLAN, score="labelled", batch=50
-    )
+    made = find(skewed, score="labelled", score_batch=50)
+    seen = {"trainer": TRAINER, "dataset": skewed, "batch": 50}
+    (start,) = lottery.one_shot(made[0], PLAN, key=KEY, score="labelled", at="start", **seen)
     for level in (made[1], start):
         head = np.asarray(level.mask["head"]["kernel"][0])
         assert head[:, 2].all()  # Of three outputs half of the weights stay.
@@ -79,14 +76,13 @@ def test_a_control_sees_start_values_and_fresh_ones(monkeypatch):
     before = works_of_papers()
     monkeypatch.setitem(arms.CONTROLS, "half_redrawn", arms.Control(half, fresh=True))
     assert works_of_papers() == before
-    levels, spy = find(), toys.Spy(HOW)
+    levels = find()
+    TRAINER.seen.clear()
     names = ("theta_0", "redrawn", "half_redrawn")
-    moved = list(
-        lottery.transfer(levels, NET, DATA, HOW, key=KEY, arms=names, repeats=2, trainer=spy)
-    )
+    moved = list(lottery.transfer(levels, TRAINER, DATA, key=KEY, arms=names, repeats=2))
     table = report.table([r for records in moved for r in records])
     assert "half_redrawn" in table.replace(" ", "_")
-    for level, (members, _) in zip(levels, spy.seen, strict=True):
+    for level, (members, _) in zip(levels, TRAINER.seen, strict=True):
         kernel = members.start.params["dense_0"]["kernel"].reshape(10, -1)
         np.testing.assert_array_equal(kernel[6:, ::2], np.tile(kernel[:2, ::2], (2, 1)))
         assert (kernel[6:, 1::2] != np.tile(kernel[:2, 1::2], (2, 1))).all()

@@ -11,16 +11,16 @@ import pytest
 from ltjax import data, lottery
 from ltjax.core import pruning
 from ltjax.core.scores import Probe
-from ltjax.lottery import held_out
+from ltjax.lottery import Level, held_out
 from ltjax.training import records as results
 from tests import toys
 from tests.toys import Spy
 
 NET, KEY, HELD = toys.net(), jax.random.key(3), 10
 SOURCE = toys.blobs(n=400)
-HOW = toys.recipe(steps=2, every=2, snapshot=0)
+HOW = toys.recipe(steps=2, every=2)
 PLAN = pruning.plan(NET.shapes().params, rate=0.5, levels=2)
-TRAINER = Spy(HOW)
+TRAINER, SHORT = Spy(HOW), Spy(toys.recipe(steps=9, every=1))
 COUNTER = itertools.count()
 
 
@@ -38,12 +38,17 @@ def pictures(dataset, rows):
     return [{image.tobytes() for image in dataset.train.images[mine]} for mine in rows]
 
 
-def find(dataset=SOURCE, *, validation=HELD, replicates=2, **settings):
-    TRAINER.seen.clear()
-    settings = {"key": KEY, "plan": PLAN, "trainer": TRAINER} | settings
-    return list(
-        lottery.find(NET, dataset, HOW, validation=validation, replicates=replicates, **settings)
-    )
+def find(dataset=SOURCE, trainer=TRAINER, **settings):
+    trainer.seen.clear()
+    settings = {"key": KEY, "plan": PLAN, "validation": HELD, "replicates": 2} | settings
+    return list(lottery.find(trainer, dataset, **settings))
+
+
+def transfer(levels, dataset=SOURCE, trainer=TRAINER, **settings):
+    """The records, and the members that were trained."""
+    trainer.seen.clear()
+    moved = lottery.transfer(levels, trainer, dataset, **{"validation": HELD} | settings)
+    return [r for records in moved for r in records], [members for members, _ in trainer.seen]
 
 
 def test_replicates_hold_out_different_rows_and_more_of_them_change_nothing():
@@ -125,15 +130,12 @@ def test_a_ticket_is_judged_on_what_its_search_held_out(phase, saved):
     if saved:
         ticket = levels[2].ticket(1)
         meta = json.loads(json.dumps(ticket.meta))
-        levels = [lottery.found(dataclasses.replace(ticket, meta=meta))]
+        levels = [Level.of(dataclasses.replace(ticket, meta=meta))]
         source = jax.tree.map(lambda leaf: leaf[1:], source)
-    TRAINER.seen.clear()
-    moved = lottery.transfer(
-        levels, NET, SOURCE, HOW, key=jax.random.key(9), arms=("theta_0", "redrawn"),
-        validation=HELD, phase=phase, trainer=TRAINER,
-    )  # fmt: skip
-    assert {r.judged_on for records in moved for r in records} == {"validation"}
-    for members, _ in TRAINER.seen:
+    arms, key = ("theta_0", "redrawn"), jax.random.key(9)
+    records, moved = transfer(levels, key=key, arms=arms, phase=phase)
+    assert {r.judged_on for r in records} == {"validation"}
+    for members in moved:
         for field in ("train_rows", "validation_rows"):
             rows = getattr(source, field)
             np.testing.assert_array_equal(getattr(members, field), np.concatenate([rows, rows]))
@@ -144,13 +146,7 @@ def test_parts_of_one_data_set_are_judged_on_what_was_held_out_of_them():
     parts = data.class_parts(four, [(0, 1, 2), (3, 1, 0)])
     levels = find(parts)
     source = TRAINER.seen[0][0]
-    TRAINER.seen.clear()
-    _ = list(
-        lottery.transfer(
-            levels[1:2], NET, parts.take([1, 0]), HOW, key=KEY, validation=HELD, trainer=TRAINER
-        )
-    )
-    ((members, _),) = TRAINER.seen
+    _, (members,) = transfer(levels[1:2], parts.take([1, 0]), key=KEY)
     for i in (0, 1):
         assert not set(source.train_rows[i]) & set(members.validation_rows[i])
 
@@ -158,10 +154,9 @@ def test_parts_of_one_data_set_are_judged_on_what_was_held_out_of_them():
 def test_a_transfer_that_would_judge_what_was_trained_on_is_refused_at_once():
     levels = find(validation=0)
     with pytest.raises(ValueError, match="trained on examples of blobs0 that would judge it"):
-        lottery.transfer(levels, NET, SOURCE, HOW, key=KEY, validation=HELD)
+        transfer(levels, key=KEY)
     with pytest.raises(ValueError, match="that would judge it"):
-        next(lottery.at_start(levels[0], SOURCE, HOW, key=KEY, plan=PLAN, score="snip",
-                              validation=HELD))  # fmt: skip
+        one_shot(levels[0], score="snip")
 
 
 @pytest.mark.parametrize("text", ["zz", "", "00", 7, None])
@@ -169,10 +164,10 @@ def test_metadata_that_are_no_split_are_refused(text):
     ticket = find()[1].ticket()
     wrong = dataclasses.replace(ticket, meta={**ticket.meta, "split": text})
     if text is None:
-        assert lottery.found(wrong).split is None
+        assert Level.of(wrong).split is None
         return
     with pytest.raises(ValueError, match="'split' is no split"):
-        lottery.found(wrong)
+        Level.of(wrong)
 
 
 @pytest.fixture
@@ -194,10 +189,14 @@ def search(score):
     return find(score=score, score_batch=60)
 
 
+def one_shot(level, **settings):
+    seen = {"trainer": TRAINER, "dataset": SOURCE, "validation": HELD, "batch": 60}
+    return list(lottery.one_shot(level, PLAN, key=KEY, at="start", **seen, **settings))
+
+
 def start(score, **settings):
     (dense,) = find(plan=pruning.plan(NET.shapes().params, rate=0.5, levels=0))
-    settings = {"cuts": 0, "key": KEY, "plan": PLAN, "validation": HELD} | settings
-    return list(lottery.at_start(dense, SOURCE, HOW, score=score, batch=60, **settings))
+    return one_shot(dense, score=score, **{"cuts": 0, **settings})
 
 
 @pytest.mark.parametrize("prune", [search, start])
@@ -231,12 +230,10 @@ def test_one_batch_for_all_cuts_where_asked(batches):
 
 @pytest.mark.parametrize("judge", ["last", "test"])
 def test_without_held_out_examples_the_last_evaluation_counts_unless_asked(judge):
-    how = toys.recipe(steps=9, every=1, optimizer=HOW.optimizer, snapshot=0)
-    spy = Spy(how)
-    settings = {"key": KEY, "judge": judge, "trainer": spy}
-    levels = list(lottery.find(NET, SOURCE, how, plan=PLAN, replicates=2, **settings))
-    moved = list(lottery.transfer(levels, NET, SOURCE, how, **settings))
-    for record in (r for records in [*(v.records for v in levels), *moved] for r in records):
+    settings = {"key": KEY, "judge": judge, "validation": 0, "trainer": SHORT}
+    levels = find(**settings)
+    moved, _ = transfer(levels, **settings)
+    for record in [*(r for level in levels for r in level.records), *moved]:
         best = 9 if judge == "last" else record.steps[int(np.argmax(record.test_accuracy))]
         assert (record.judged_on, record.best_step) == (judge, best)
     assert results.loads(results.dumps(levels[0].records)) == levels[0].records

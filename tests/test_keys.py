@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 import pathlib
 import re
@@ -9,8 +8,7 @@ import pytest
 
 from ltjax import data, lottery
 from ltjax.core import keys, pruning
-from ltjax.lottery import ticket as tickets
-from ltjax.training.population import Trainer
+from ltjax.training import Trainer
 from tests import toys
 
 
@@ -57,25 +55,22 @@ def made(monkeypatch):
 def test_no_two_keys_of_a_whole_run_are_equal(made):
     """Six replicates: of old, replicate 0 on the target trained in the order of replicate 5."""
     net, source = toys.net(), toys.blobs(n=60)
-    how = toys.recipe(
-        net, steps=3, every=3, snapshot=0, augment=data.AUGMENTATIONS["crop_flip"], batch_size=16
-    )
-    trainer, seed = Trainer(how), jax.random.key(0, impl="rbg")
+    how = toys.recipe(steps=3, every=3, augment=data.AUGMENTATIONS["crop_flip"], batch_size=16)
+    trainer, seed = Trainer(net, how), jax.random.key(0, impl="rbg")
     plan = pruning.plan(net.shapes().params, rate=0.5, levels=2)
     settings = {"key": seed, "validation": 6}
     levels = list(lottery.find(
-        net, source, how, plan=plan, replicates=6, score="random", trainer=trainer,
-        reset=set(tickets.RESETS) - {"order"}, **settings,
+        trainer, source, plan=plan, replicates=6, score="random",
+        reset=set(lottery.RESETS) - {"order"}, **settings,
     ))  # fmt: skip
     arms = ("theta_0", "redrawn", "shuffled_pairs", "shuffled_globally")
     for target in (source, toys.blobs(n=60, classes=4, seed=1)):
-        there = toys.net(classes=target.classes)
-        recipe = how if target is source else dataclasses.replace(how, apply=there.apply)
-        moved = lottery.transfer(
-            levels, there, target, recipe, arms=arms, repeats=2, together=True, **settings
-        )
-        _ = list(moved)
-    _ = list(lottery.at_start(levels[0], source, how, plan=plan, score="random", **settings))
+        there = Trainer(toys.net(classes=target.classes), how)
+        _ = list(lottery.transfer(
+            levels, there, target, arms=arms, repeats=2, together=True, **settings
+        ))  # fmt: skip
+    seen = {"trainer": trainer, "dataset": source, **settings}
+    _ = list(lottery.one_shot(levels[0], plan, score="random", at="start", **seen))
     jax.effects_barrier()
     assert [origins for origins in made.values() if len(origins) > 1] == []
     assert np.asarray(jax.random.key_data(seed)).tobytes() not in made
@@ -84,14 +79,14 @@ def test_no_two_keys_of_a_whole_run_are_equal(made):
 
 
 MAKERS = {
-    "ltjax/keys.py",  # The one place.
-    "ltjax/checkpoints.py",  # Reads saved keys back.
+    "ltjax/core/keys.py",  # The one place.
+    "ltjax/storage/checkpoints.py",  # Reads saved keys back.
 }
 
 
 def test_no_key_is_made_elsewhere():
     pattern = re.compile(r"\bfold_in\(|random\.split\(|random\.clone\(|wrap_key_data\(")
-    root = pathlib.Path(keys.__file__).parents[1]
+    root = pathlib.Path(keys.__file__).parents[2]
     found = {
         file.relative_to(root).as_posix()
         for package in ("ltjax", "experiments")
@@ -99,4 +94,5 @@ def test_no_key_is_made_elsewhere():
         for line in file.read_text().splitlines()
         if pattern.search(line) and "`" not in line
     }
+    assert "ltjax/core/keys.py" in found
     assert found <= MAKERS

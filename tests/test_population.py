@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ltjax import lottery, models
-from ltjax.training import population
-from ltjax.training.population import Trainer
+from ltjax.training import Trainer, population
 from tests import toys
 from tests.conftest import assert_trees_equal
 
+NET = toys.net()
 TINY = [name for name in models.MODELS if name.endswith("-tiny")]
 
 
@@ -34,14 +34,14 @@ def crowd_of(model):
 
 @functools.cache
 def trainer_of(model, devices, layout="map"):
-    how = toys.recipe(world(model)[0], steps=6, every=3, snapshot=2)
-    return Trainer(how, devices=jax.devices()[:devices], layout=layout)
+    how = toys.recipe(steps=6, every=3)
+    return Trainer(world(model)[0], how, devices=jax.devices()[:devices], layout=layout)
 
 
 @functools.cache
 def trained(model, devices, layout="map"):
     """The same crowd of three, trained in different company; each program is compiled once."""
-    done = trainer_of(model, devices, layout).train(crowd_of(model), world(model)[2], snapshot=True)
+    done = trainer_of(model, devices, layout).train(crowd_of(model), world(model)[2], snapshot=2)
     return jax.device_get({f: getattr(done, f) for f in FIELDS})
 
 
@@ -53,7 +53,7 @@ def test_a_member_has_the_same_bits_alone_and_in_company(model):
     together = trained(model, 1)
     for i in range(3):
         member = jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], crowd_of(model))
-        alone = trainer_of(model, 1).train(member, world(model)[2], snapshot=True)
+        alone = trainer_of(model, 1).train(member, world(model)[2], snapshot=2)
         for field in FIELDS:
             ours = jax.tree.map(
                 lambda leaf, i=i, axis=int(field == "curve"): np.take(leaf, [i], axis),
@@ -85,7 +85,7 @@ def test_every_level_runs_what_the_first_compiled():
         traced.append(images.shape)  # Runs when JAX traces, not when it computes.
         return network.apply(variables, images, train=train, key=key)
 
-    trainer = Trainer(toys.recipe(apply=apply))
+    trainer = Trainer(network._replace(apply=apply), toys.recipe())
     crowd = toys.members(2)
     _ = trainer.train(crowd, on_device)
     once = len(traced)
@@ -98,13 +98,13 @@ def test_every_level_runs_what_the_first_compiled():
 @pytest.mark.parametrize("at", [0, 1, 2, 3])
 def test_going_on_from_any_leg_ends_with_the_same_bits(at):
     _, _, on_device = world("mlp-8")
-    how = toys.recipe(optimizer=toys.optax.adam(0.01), snapshot=2, patience=2, keep="best")
+    how = toys.recipe(optimizer=toys.optax.adam(0.01), patience=2, keep="best")
     crowd, saved = toys.members(3), []
-    again = {"failed_step": np.array([-1, 9, -1]), "snapshot": True}
-    whole = Trainer(how).train(
+    again = {"failed_step": np.array([-1, 9, -1]), "snapshot": 2}
+    whole = Trainer(NET, how).train(
         crowd, on_device, observe=lambda p: saved.append(p.as_tree()), **again
     )
-    rest = Trainer(how).train(crowd, on_device, resume=saved[at], **again)
+    rest = Trainer(NET, how).train(crowd, on_device, resume=saved[at], **again)
     assert rest.failed_step.tolist() == [-1, 9, -1]
     assert rest.curve.ran.sum(axis=0).tolist()[1] == 1  # Failed before: evaluated, not trained.
     for field in ("variables", "snapshot", "opt_state", "curve"):
@@ -115,17 +115,17 @@ def test_going_on_from_any_leg_ends_with_the_same_bits(at):
 def test_going_on_with_another_number_of_devices_keeps_the_bits():
     _, _, on_device = world("mlp-8")
     crowd, saved = toys.members(3), []
-    whole = Trainer(toys.recipe()).train(
+    whole = Trainer(NET, toys.recipe()).train(
         crowd, on_device, observe=lambda p: saved.append(p.as_tree())
     )
-    alone = Trainer(toys.recipe(), devices=jax.devices()[:1])
+    alone = Trainer(NET, toys.recipe(), devices=jax.devices()[:1])
     rest = alone.train(crowd, on_device, resume=saved[1])
     assert_trees_equal(*(jax.device_get(t.variables) for t in (rest, whole)))
 
 
 def test_a_member_that_fails_stops_alone():
     _, _, on_device = world("mlp-8")
-    trainer = Trainer(toys.recipe())
+    trainer = Trainer(NET, toys.recipe())
     crowd = toys.members(3)
     broken = jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), crowd.start)
     good, bad = (trainer.train(c, on_device) for c in (crowd, crowd._replace(start=broken)))
@@ -144,9 +144,11 @@ def test_an_optimizer_state_goes_on():
     _, _, on_device = world("mlp-8")
     how = toys.recipe(optimizer=toys.optax.sgd(0.05, momentum=0.9), steps=6, every=3)
     crowd = toys.members(2)
-    half = Trainer(toys.recipe(optimizer=how.optimizer, steps=3, every=3)).train(crowd, on_device)
-    whole = Trainer(how).train(crowd, on_device)
-    rest = Trainer(how).train(
+    half = Trainer(NET, toys.recipe(optimizer=how.optimizer, steps=3, every=3)).train(
+        crowd, on_device
+    )
+    whole = Trainer(NET, how).train(crowd, on_device)
+    rest = Trainer(NET, how).train(
         crowd._replace(start=half.variables), on_device, first=3, opt_state=half.opt_state
     )
     assert_trees_equal(*(jax.device_get(t.variables) for t in (rest, whole)))
@@ -154,8 +156,8 @@ def test_an_optimizer_state_goes_on():
 
 def test_what_goes_in_and_out_of_a_training_can_be_used_again():
     _, _, on_device = world("mlp-8")
-    how = toys.recipe(optimizer=toys.optax.sgd(0.05, momentum=0.9), snapshot=2, keep="best")
-    trainer, crowd, seen = Trainer(how), toys.members(2), []
+    how = toys.recipe(optimizer=toys.optax.sgd(0.05, momentum=0.9), keep="best")
+    trainer, crowd, seen = Trainer(NET, how), toys.members(2), []
     begun = trainer.train(crowd, on_device, observe=seen.append)
     trees = [partial.as_tree() for partial in seen]  # Only now, after all legs.
     placed = jax.tree.map(jax.numpy.asarray, trees[1])
@@ -173,7 +175,7 @@ def test_keys_of_rbg_give_the_same_bits_alone_and_in_company():
     keys = jax.random.split(jax.random.key(0, impl="rbg"), 3)
     crowd = toys.members(3)._replace(key=keys)
     augment = lambda key, images: images ^ jax.random.bits(key, images.shape, jnp.uint8) // 8  # noqa: E731
-    trainer = Trainer(toys.recipe(augment=augment), devices=jax.devices()[:1])
+    trainer = Trainer(NET, toys.recipe(augment=augment), devices=jax.devices()[:1])
     together = trainer.train(crowd, on_device)
     alone = trainer.train(jax.tree.map(lambda leaf: leaf[1:2], crowd), on_device)
     assert_trees_equal(*(population.member(t.variables, i) for t, i in ((together, 1), (alone, 0))))
@@ -181,7 +183,7 @@ def test_keys_of_rbg_give_the_same_bits_alone_and_in_company():
 
 def test_unknown_layout_is_refused():
     with pytest.raises(ValueError, match="did you mean vmap"):
-        Trainer(toys.recipe(), layout="vmp")
+        Trainer(NET, toys.recipe(), layout="vmp")
 
 
 def stop_at(step, *members):
@@ -195,7 +197,7 @@ def stop_at(step, *members):
 
 def test_a_member_that_did_enough_stops_there_and_the_others_go_on():
     network, dataset, on_device = world(TINY[0])
-    trainer = Trainer(toys.recipe(network, steps=12, every=3))
+    trainer = Trainer(network, toys.recipe(steps=12, every=3))
     crowd = toys.members(3, network, dataset=dataset)
     whole = trainer.train(crowd, on_device)
     short = trainer.train(crowd, on_device, stop=stop_at(6, 1))
@@ -212,7 +214,7 @@ def test_a_member_that_did_enough_stops_there_and_the_others_go_on():
 
 def test_a_stopped_training_resumes_to_the_same_bits():
     network, dataset, on_device = world(TINY[0])
-    trainer = Trainer(toys.recipe(network, steps=12, every=3))
+    trainer = Trainer(network, toys.recipe(steps=12, every=3))
     crowd = toys.members(3, network, dataset=dataset)
     saved = []
     whole = trainer.train(
@@ -240,17 +242,17 @@ def test_running_members_are_spread_evenly(devices, share):
 
 def test_members_that_move_to_another_device_keep_their_bits_also_after_a_kill():
     network, dataset, on_device = world(TINY[0])
-    how = toys.recipe(network, steps=12, every=3)
+    how = toys.recipe(steps=12, every=3)
     crowd, saved = toys.members(5, network, dataset=dataset), []
     stop = stop_at(3, 0, 1, 2)  # All members of the first device: of 3, 4 one has to move.
     assert population.balanced(np.array([1, 1, 1, 0, 0, 1], bool), 2) is not None
-    still = Trainer(how, devices=jax.devices()[:1]).train(crowd, on_device, stop=stop)
-    moved = Trainer(how).train(
+    still = Trainer(network, how, devices=jax.devices()[:1]).train(crowd, on_device, stop=stop)
+    moved = Trainer(network, how).train(
         crowd, on_device, stop=stop, observe=lambda p: saved.append(p.as_tree())
     )
     for other in (
         moved,
-        *(Trainer(how).train(crowd, on_device, stop=stop, resume=s) for s in saved),
+        *(Trainer(network, how).train(crowd, on_device, stop=stop, resume=s) for s in saved),
     ):
         assert_trees_equal(jax.device_get(other.variables), jax.device_get(still.variables))
         assert_trees_equal(other.curve, still.curve)
@@ -260,7 +262,7 @@ def test_a_full_batch_has_no_order():
     network, dataset, on_device = world(TINY[0])
     crowd = toys.members(2, network, dataset=dataset, held_out=0)
     examples = len(dataset.train.labels)
-    trainer = Trainer(toys.recipe(network, steps=4, every=2, batch_size=examples))
+    trainer = Trainer(network, toys.recipe(steps=4, every=2, batch_size=examples))
     other = crowd._replace(key=jax.random.split(jax.random.key(99), 2))
     a, b = (trainer.train(c, on_device) for c in (crowd, other))
     assert_trees_equal(jax.device_get(a.variables), jax.device_get(b.variables))

@@ -12,9 +12,10 @@ import safetensors
 import safetensors.numpy
 
 from ltjax.core.types import Variables
-from ltjax.lottery.ticket import THETAS, Ticket
+from ltjax.lottery.ticket import Ticket
 from ltjax.storage import portable
 from ltjax.storage import tickets as storage
+from ltjax.training.records import STARTS
 from tests.conftest import assert_trees_equal
 
 LENET = {"Dense_0": (784, 300), "Dense_1": (300, 100), "head": (100, 10)}
@@ -40,7 +41,7 @@ def make(density=0.3, *, shapes=SMALL, dtype=np.float32, stats=True):
         mask=mask,
         prunable=tuple(f"{module}/kernel" for module in shapes),
         meta={"data": "mnist", "density": density, "nested": {"a": [1, None]}, "name": "é"},
-        **{name: theta() for name in THETAS},
+        **{name: theta() for name in STARTS},
     )
 
 
@@ -51,13 +52,13 @@ def under(ticket, start="theta_0"):
 
 def assert_same(read, ticket, values=("theta_0",)):
     assert_trees_equal(read.mask, ticket.mask)
-    for start in THETAS:
+    for start in STARTS:
         expected = under(ticket, start) if start in values else Variables({}, {})
         assert_trees_equal(getattr(read, start), expected)
     assert (read.prunable, read.meta) == (ticket.prunable, ticket.meta)
 
 
-@pytest.mark.parametrize("values", [("theta_0",), ("theta_S", "theta_k"), THETAS])
+@pytest.mark.parametrize("values", [("theta_0",), ("theta_S", "theta_k"), STARTS])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("density", [0.0, 0.05, 0.99, 1.0])
 def test_round_trip(tmp_path, density, dtype, values):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import running
-from ltjax.lottery import common
+from ltjax.lottery import Piece, once
 from ltjax.training import records as results
 from tests.fakes import record
 
@@ -153,7 +153,7 @@ TOLD = "ticket, level 1: no weight is kept in head/kernel (1 of 1 trainings)"
 
 def test_a_search_without_a_directory_warns_of_layers_that_keep_nothing():
     with pytest.warns(UserWarning, match=re.escape(TOLD)):
-        assert common.once("source_01", lambda resume, observe: ({}, [CUT])) == ({}, [CUT])
+        assert once(Piece("source", 1), lambda resume, observe: ({}, [CUT])) == ({}, [CUT])
 
 
 def test_a_binary_names_layers_that_keep_nothing_on_standard_error(tmp_path, capsys):

@@ -23,7 +23,7 @@ def lab():
     """One task, whose trainer remembers its members."""
     task = Task(BASE)
     network = task.network("resnet-tiny", "")
-    task._trainers[network.name] = Spy(task.recipe(network))
+    task._trainers[network] = Spy(task.recipe(network), network)
     return Lab({"": task})
 
 

@@ -18,19 +18,19 @@ from ltjax import lottery, models
 from ltjax.command.progress import Progress
 from ltjax.core import masks, pruning, trees
 from ltjax.core.types import Variables
+from ltjax.lottery import Level, Ticket
 from ltjax.lottery import ticket as tickets
-from ltjax.lottery.ticket import Ticket
 from ltjax.storage import checkpoints
 from ltjax.storage import tickets as storage
 from ltjax.storage.journal import DiskKeeper
 from ltjax.storage.run_directory import RunDir
-from ltjax.training.population import Trainer
+from ltjax.training import Trainer
 from tests import toys
 from tests.conftest import assert_trees_equal, small_params
 
 THETAS = ("theta_0", "theta_k", "theta_S")
 NET, DATA = toys.net(), toys.blobs()
-HOW = toys.recipe(optimizer=optax.sgd(0.1, momentum=0.9), snapshot=5)
+HOW = toys.recipe(optimizer=optax.sgd(0.1, momentum=0.9))
 PLAN = pruning.plan(NET.shapes().params, rate=0.3, levels=2)
 SETTINGS = {"data": "blobs", "levels": 2}
 
@@ -121,9 +121,9 @@ class Weighted(nn.Module):
 
 def test_names_with_a_slash_are_found_saved_exported_and_moved(tmp_path):
     net = models.from_flax(Weighted(), input_shape=DATA.shape)
-    how = dataclasses.replace(HOW, apply=net.apply)
+    trainer = Trainer(net, HOW)
     plan = pruning.plan(net.shapes().params, rate=0.3, levels=1)
-    *_, level = lottery.find(net, DATA, how, key=jax.random.key(3), plan=plan)
+    *_, level = lottery.find(trainer, DATA, key=jax.random.key(3), plan=plan)
     ticket = level.ticket()
     assert "WeightNorm_0/Dense_0/kernel/scale" in trees.names(ticket.mask)
     assert jax.tree.leaves(ticket.theta_0.stats)
@@ -136,7 +136,7 @@ def test_names_with_a_slash_are_found_saved_exported_and_moved(tmp_path):
         assert_trees_equal(
             host(getattr(again, name)), host(Variables(pruned, getattr(ticket, name).stats))
         )
-    (records,) = lottery.transfer([lottery.found(again)], net, DATA, how, key=jax.random.key(4))
+    (records,) = lottery.transfer([Level.of(again)], trainer, DATA, key=jax.random.key(4))
     assert records[0].kept == level.records[0].kept
 
 
@@ -264,22 +264,22 @@ def test_what_a_saved_ticket_says_of_itself_is_checked(name, value, message, tic
 
 def test_what_is_no_ticket_is_neither_saved_nor_moved(ticket, tmp_path):
     wrong = dataclasses.replace(ticket, mask=jax.tree.map(np.float32, ticket.mask))
-    for refuse in (lottery.found, lambda t: storage.save(t, tmp_path / "it")):
+    for refuse in (Level.of, lambda t: storage.save(t, tmp_path / "it")):
         with pytest.raises(ValueError, match="a mask is boolean"):
             refuse(wrong)
     assert not list(tmp_path.iterdir())
 
 
 def test_start_points_that_are_not_known_are_left_out_of_a_transfer(ticket):
-    known = lottery.found(dataclasses.replace(ticket, theta_k=Variables({}, {})))
+    known = Level.of(dataclasses.replace(ticket, theta_k=Variables({}, {})))
     assert known.without == ("theta_k",)
-    assert lottery.dense_of(known).without == ("theta_k", "theta_S")
-    assert lottery.found(ticket).without == ()
-    levels = [lottery.dense_of(known), known]
+    assert known.dense.without == ("theta_k", "theta_S")
+    assert Level.of(ticket).without == ()
+    levels = [known.dense, known]
     with pytest.raises(
         ValueError, match="arm 'theta_k' begins with theta_k, which these tickets do not hold"
     ):
-        lottery.transfer(levels, NET, DATA, HOW, key=jax.random.key(0), arms=THETAS)
+        lottery.transfer(levels, TRAINER, DATA, key=jax.random.key(0), arms=THETAS)
 
 
 def test_only_tickets_of_this_machine(ticket, tmp_path, monkeypatch):
@@ -306,7 +306,7 @@ class Counting(Trainer):
     """A trainer that counts its legs, and breaks off before one of them is told."""
 
     def __init__(self):
-        super().__init__(HOW, devices=jax.devices()[:1])
+        super().__init__(NET, HOW, devices=jax.devices()[:1])
         self.legs, self.last = 0, None
 
     def train(self, members, data, *, observe=None, **settings):
@@ -325,9 +325,9 @@ TRAINER = Counting()
 
 def find(keep, *, last=None):
     TRAINER.legs, TRAINER.last = 0, last
-    reset = set(tickets.RESETS) - {"optimizer"}
-    settings = {"plan": PLAN, "replicates": 2, "rewind": 5, "reset": reset, "trainer": TRAINER}
-    return list(lottery.find(NET, DATA, HOW, key=jax.random.key(3), keep=keep, **settings))
+    reset = set(lottery.RESETS) - {"optimizer"}
+    settings = {"plan": PLAN, "replicates": 2, "rewind": 5, "reset": reset}
+    return list(lottery.find(TRAINER, DATA, key=jax.random.key(3), keep=keep, **settings))
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ import pytest
 from ltjax import data, lottery, models
 from ltjax.core import masks, pruning, trees
 from ltjax.data import order
-from ltjax.training import optimizers, population
-from ltjax.training import step as train
+from ltjax.training import Trainer, evaluation, optimizers, population, step
+from ltjax.training.recipe import MEASURES
 from tests import toys
 from tests.conftest import assert_trees_equal, trees_differ
 
@@ -54,33 +54,39 @@ def test_it_learns(member, on_device):
 
 def test_the_whole_evaluation_set_counts_also_where_blocks_do_not_divide(member, on_device):
     logits, _ = toys.net().apply(
-        member.start, train.pixels_to_images(on_device.test.images, on_device), train=False
+        member.start, evaluation.pixels_to_images(on_device.test.images, on_device), train=False
     )
     labels = on_device.test.labels
-    expected = (jnp.argmax(logits, -1) == labels).mean(), train.cross_entropy(logits, labels).mean()
+    expected = (
+        (jnp.argmax(logits, -1) == labels).mean(),
+        evaluation.cross_entropy(logits, labels).mean(),
+    )
     for block in (1, 7, 23, 100):
-        how = toys.recipe(block=block)
-        got = train.evaluate(
-            member.start, on_device.test, jnp.arange(23), member, on_device, recipe=how
+        got = evaluation.evaluate(
+            toys.net().apply, member.start, on_device.test, jnp.arange(23), on_device, block=block
         )
         np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 def test_evaluations_stand_at_the_interval_the_end_and_the_snapshot():
-    how = toys.recipe(snapshot=7)
-    assert train.stops(how) == [0, 5, 7, 10, 12]
-    assert train.stops(how, first=7) == [7, 10, 12]
+    how = toys.recipe()
+    assert how.evaluations() == [0, 5, 10, 12]
+    assert how.evaluations(snapshot=7) == [0, 5, 7, 10, 12]
+    assert how.evaluations(first=7) == [7, 10, 12]
 
 
 def test_theta_k_is_the_network_after_k_steps(member, on_device):
     crowd = population.stack([member])
-    long = population.Trainer(toys.recipe(snapshot=7)).train(crowd, on_device, snapshot=True)
+    trainer = Trainer(toys.net(), toys.recipe())
+    long = trainer.train(crowd, on_device, snapshot=7)
     short, _ = toys.run(member, on_device, toys.recipe(steps=7))
     assert_trees_equal(population.member(long.snapshot, 0), jax.device_get(short.variables))
+    with pytest.raises(ValueError, match=r"snapshot must lie in 0\.\.12 \(the length\); got 13"):
+        trainer.train(crowd, on_device, snapshot=13)
 
 
 def test_a_network_rewound_to_step_k_repeats_the_rest_bit_for_bit(member, on_device):
-    how = toys.recipe(snapshot=5, schedule=lambda t: 1.0 / (1.0 + t))
+    how = toys.recipe(schedule=lambda t: 1.0 / (1.0 + t))
     whole, _ = toys.run(member, on_device, how)
     part, _ = toys.run(member, on_device, dataclasses.replace(how, steps=5))
     again, _ = toys.run(member._replace(start=part.variables), on_device, how, first=5)
@@ -168,17 +174,16 @@ def counting():
 )
 def test_an_optimizer_that_cannot_go_on_at_a_step_is_refused(optimizer, message, on_device):
     network = toys.net()
+    trainer = Trainer(network, toys.recipe(optimizer=optimizer))
     with pytest.raises(ValueError, match=message + ".*Recipe.schedule") as error:
         lottery.find(
-            network,
+            trainer,
             toys.blobs(),
-            toys.recipe(optimizer=optimizer),
             key=jax.random.key(0),
             plan=pruning.plan(network.shapes().params, rate=0.5, levels=1),
             rewind=5,
         )
     assert "\n" not in str(error.value)
-    trainer = population.Trainer(toys.recipe(optimizer=optimizer))
     with pytest.raises(ValueError, match=message):
         trainer.train(toys.members(1), on_device, first=5)
     optimizers.check_schedules(optax.MultiSteps(optax.adam(0.1), 2), network.shapes().params)
@@ -199,10 +204,10 @@ WHAT_NO_RECIPE_TELLS = {
 def test_an_optimizer_that_makes_no_step_is_refused_with_what_it_says(optimizer, said):
     network = toys.net()
     plan = pruning.plan(network.shapes().params, rate=0.5, levels=1)
-    how, settings = toys.recipe(optimizer=optimizer), {"key": jax.random.key(0)}
+    trainer, key = Trainer(network, toys.recipe(optimizer=optimizer)), jax.random.key(0)
     for call in (
-        lambda: lottery.find(network, toys.blobs(), how, plan=plan, **settings),
-        lambda: lottery.transfer([], network, toys.blobs(), how, **settings),
+        lambda: lottery.find(trainer, toys.blobs(), key=key, plan=plan),
+        lambda: lottery.transfer([], trainer, toys.blobs(), key=key),
     ):
         with pytest.raises(ValueError, match=f"makes no step .*{said}.* take one") as error:
             call()
@@ -224,7 +229,7 @@ def test_another_key_gives_another_order(member, on_device):
     assert trees_differ(a, b)
 
 
-@pytest.mark.parametrize("measure", train.MEASURES)
+@pytest.mark.parametrize("measure", MEASURES)
 def test_patience_stops_and_the_best_weights_are_kept(measure, member, on_device):
     how = toys.recipe(
         schedule=lambda t: jnp.where(t < 20, 1.0, -1.0),  # It learns, and then unlearns.
@@ -239,30 +244,26 @@ def test_patience_stops_and_the_best_weights_are_kept(measure, member, on_device
     best = int(np.argmax(values))
     assert bool(state.stopped)
     assert len(ran) == best + 1 + 3 < len(reports)
-    assert int(state.best_step) == train.stops(how)[best]
+    assert int(state.best_step) == how.evaluations()[best]
     until, _ = toys.run(member, on_device, dataclasses.replace(how, steps=5 * best, patience=0))
-    assert_trees_equal(train.trained(state, recipe=how), until.variables)
+    assert_trees_equal(step.trained(state, recipe=how), until.variables)
 
 
 @functools.cache
-def _judge(how):
-    return jax.jit(functools.partial(train._judge, recipe=how))
+def judging(how):
+    begun = step.begin(population.member(toys.members(1), 0), recipe=how)
+    return begun, jax.jit(functools.partial(step.judge, recipe=how))
 
 
-@functools.cache
-def _begun(how):
-    return train.begin(population.member(toys.members(1), 0), recipe=how)
-
-
-def judged(values, how, *, test=None):
+def judged(values, how, *, snapshot=0, test=None):
     """The state after made-up evaluations, validation (and test) accuracy by step, and its step."""
-    state, at, judge = _begun(how), -1, _judge(how)
-    for step, value in sorted(values.items()):
-        shown = 0.5 if test is None else test[step]
+    (state, judge), at = judging(how), -1
+    for at, value in sorted(values.items()):
+        shown = 0.5 if test is None else test[at]
         numbers = map(np.float32, (0.1, value, 1 - value, shown, 1 - shown))
-        theta = jax.tree.map(lambda p, step=step: np.full(p.shape, step, p.dtype), state.variables)
-        report = train.Evaluation(*numbers, np.bool_(True))
-        state, at = judge(state._replace(variables=theta), report, np.int32(step)), step
+        theta = jax.tree.map(lambda p, at=at: np.full(p.shape, at, p.dtype), state.variables)
+        report = evaluation.Evaluation(*numbers, np.bool_(True))
+        state = judge(state._replace(variables=theta), report, np.int32(at), np.int32(snapshot))
         if state.stopped:
             break
     return state, at
@@ -271,34 +272,34 @@ def judged(values, how, *, test=None):
 @pytest.mark.parametrize("first", [0, 7])
 @pytest.mark.parametrize("snapshot", [7, 8, 10])
 def test_patience_does_not_depend_on_the_rewind_step(snapshot, first):
-    rng = np.random.default_rng(snapshot)
-    plain = toys.recipe(steps=60, every=5, patience=3)
-    rewinds = dataclasses.replace(plain, snapshot=snapshot)
+    rng, how = np.random.default_rng(snapshot), PATIENT
     for _ in range(5):
         values = dict(zip(range(61), rng.random(61).tolist(), strict=True))
+        marks = how.evaluations(first=first, snapshot=snapshot)
+        regular = range(0 if first == 0 else 10, 61, 5)
         ends = [
-            judged({t: values[t] for t in (*regular, *extra)}, how)[1]
-            for how, regular, extra in (
-                (plain, range(0 if first == 0 else 10, 61, 5), ()),
-                (rewinds, train.stops(rewinds, first=first), ()),
-            )
+            judged({t: values[t] for t in steps}, how, snapshot=k)[1]
+            for steps, k in ((regular, 0), (marks, snapshot))
         ]
         assert ends[0] == ends[1]
 
 
-@pytest.mark.parametrize("measure", train.MEASURES)
+PATIENT = toys.recipe(steps=60, every=5, patience=3)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
 def test_the_best_step_is_that_of_the_validation_set(measure):
     rising, falling = {0: 0.1, 5: 0.6, 10: 0.5}, {0: 0.9, 5: 0.2, 10: 0.1}
     how = toys.recipe(keep="best", measure=measure)
     state, _ = judged(rising, how, test=falling)
     assert int(state.best_step) == 5
-    for leaf in jax.tree.leaves(train.trained(state, recipe=how)):
+    for leaf in jax.tree.leaves(step.trained(state, recipe=how)):
         np.testing.assert_array_equal(leaf, 5)
 
 
 def test_patience_waits_for_the_snapshot(member, on_device):
-    how = toys.recipe(optimizer=optax.sgd(0.0), steps=60, every=5, patience=1, snapshot=40)
-    _, reports = toys.run(member, on_device, how)
+    how = toys.recipe(optimizer=optax.sgd(0.0), steps=60, every=5, patience=1)
+    _, reports = toys.run(member, on_device, how, snapshot=40)
     assert sum(bool(r.ran) for r in reports) == 9
 
 
@@ -318,18 +319,19 @@ def test_running_statistics_move_unless_frozen(frozen):
     shape = (8, 8, 1)
     network, dataset = toys.net("resnet-tiny", shape=shape), toys.blobs(shape=shape)
     member = population.member(toys.members(1, network, dataset=dataset), 0)
-    how = toys.recipe(network, steps=2, every=2, frozen_statistics=frozen)
-    state, _ = toys.run(member, lottery.device_data(dataset), how)
+    how = toys.recipe(steps=2, every=2, frozen_statistics=frozen)
+    state, _ = toys.run(member, lottery.device_data(dataset), how, network=network)
     assert trees_differ(state.variables.stats, member.start.stats) != frozen
 
 
 def test_frozen_parameters_have_no_gradients_and_no_optimizer_state(member, on_device):
     def dots(frozen):
         how = toys.recipe(optimizer=optax.adam(0.1), frozen=frozenset(frozen))
-        state = train.begin(member, recipe=how)
+        state = step.begin(member, recipe=how)
         size = sum(leaf.size for leaf in jax.tree.leaves(state.opt_state))
-        advance = functools.partial(train.leg, recipe=how)
-        graph = str(jax.make_jaxpr(advance)(state, member, on_device, jnp.int32(0), jnp.int32(5)))
+        advance = functools.partial(step.leg, apply=toys.net().apply, recipe=how)
+        at = map(jnp.int32, (0, 5, 0))
+        graph = str(jax.make_jaxpr(advance)(state, member, on_device, *at))
         return graph.count("dot_general"), size
 
     kernel = member.start.params["dense_0"]["kernel"].size
@@ -390,9 +392,9 @@ def test_augmentation_changes_the_batches(member, on_device):
 def test_pixels_are_normalized_on_the_device_as_documented():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3)).astype(np.uint8)
     mean, sd = np.array([0.3, 0.5, 0.1]), np.array([0.2, 0.9, 0.4])
-    none = train.Examples(jnp.asarray(pixels), jnp.zeros(5, jnp.int32))
-    data = train.Data(none, none, *(jnp.asarray(v, jnp.float32) for v in (mean, sd)))
-    images = train.pixels_to_images(none.images, data)
+    none = evaluation.Examples(jnp.asarray(pixels), jnp.zeros(5, jnp.int32))
+    data = evaluation.Data(none, none, *(jnp.asarray(v, jnp.float32) for v in (mean, sd)))
+    images = evaluation.pixels_to_images(none.images, data)
     assert images.dtype == jnp.float32
     np.testing.assert_allclose(images, (pixels / 255 - mean) / sd, rtol=1e-5, atol=1e-6)
 
@@ -402,7 +404,7 @@ def scrambled(data, rows):
     images, labels = data.train
     noise = jax.random.randint(jax.random.key(5), images[rows].shape, 0, 256).astype(jnp.uint8)
     return data._replace(
-        train=train.Examples(images.at[rows].set(noise), labels.at[rows].set(2 - labels[rows]))
+        train=evaluation.Examples(images.at[rows].set(noise), labels.at[rows].set(2 - labels[rows]))
     )
 
 
@@ -410,7 +412,7 @@ def test_nothing_learns_from_held_out_rows_nor_from_the_test_set(member, on_devi
     how = toys.recipe(steps=20)
     state, reports = toys.run(member, on_device, how)
     other = scrambled(on_device, member.validation_rows)
-    test = train.Examples(on_device.test.images[::-1], on_device.test.labels)
+    test = evaluation.Examples(on_device.test.images[::-1], on_device.test.labels)
     again, judged_ = toys.run(member, other._replace(test=test), how)
     assert_trees_equal(state.variables, again.variables)
     assert reports[-1].train_loss == judged_[-1].train_loss
@@ -428,16 +430,18 @@ def test_scores_see_a_batch_of_the_training_rows_in_the_mode_of_training():
     member = population.member(toys.members(1, network, dataset=dataset), 0)
     stats = jax.tree.map(lambda leaf: leaf + 0.7, member.start.stats)  # As after some training.
     member = member._replace(start=member.start._replace(stats=stats))
-    images = train.pixels_to_images(data.train.images[member.train_rows], data)
+    images = evaluation.pixels_to_images(data.train.images[member.train_rows], data)
     labels = data.train.labels[member.train_rows]
     assert member.train_rows.size == rows
     for frozen in (False, True):
-        how = toys.recipe(network, frozen_statistics=frozen)
-        probe = train.probe(member, data, recipe=how, batch=rows, key=jax.random.key(3))
+        told = {"apply": network.apply, "recipe": toys.recipe(frozen_statistics=frozen)}
+        probe = step.probe(member, data, **told, batch=rows, key=jax.random.key(3))
         a, b = (np.sort(np.asarray(x).reshape(rows, -1), axis=0) for x in (probe.images, images))
         np.testing.assert_array_equal(a, b)  # All rows of the training set, in some order.
         by_mode = [
-            train.cross_entropy(network.apply(member.start, images, train=mode)[0], labels).mean()
+            evaluation.cross_entropy(
+                network.apply(member.start, images, train=mode)[0], labels
+            ).mean()
             for mode in (False, True)
         ]
         np.testing.assert_allclose(probe.loss(member.start.params), by_mode[not frozen], rtol=1e-4)
@@ -445,7 +449,7 @@ def test_scores_see_a_batch_of_the_training_rows_in_the_mode_of_training():
         forward = network.apply(member.start, probe.images, train=False)[0]
         np.testing.assert_array_equal(probe.forward(member.start.params, probe.images), forward)
     keys = jax.random.split(jax.random.key(0), 2)
-    a, b = (train.probe(member, data, recipe=how, batch=8, key=key).images for key in keys)
+    a, b = (step.probe(member, data, **told, batch=8, key=key).images for key in keys)
     assert trees_differ(a, b)
 
 
@@ -457,7 +461,8 @@ def test_only_training_is_in_the_mode_of_training(frozen, member, on_device):
         modes.append((train, len(images)))
         return toys.net().apply(variables, images, train=train, key=key)
 
-    toys.run(member, on_device, toys.recipe(apply=apply, frozen_statistics=frozen))
+    network, how = toys.net()._replace(apply=apply), toys.recipe(frozen_statistics=frozen)
+    toys.run(member, on_device, how, network=network)
     assert set(modes) == {(not frozen, 8), (False, 7)}  # A batch has 8 images, a block 7.
 
 
@@ -467,7 +472,6 @@ def test_only_training_is_in_the_mode_of_training(frozen, member, on_device):
         ({"batch_size": 0}, "batch_size, every and block must be at least 1"),
         ({"steps": 2**31}, r"steps must be below 2\*\*31"),
         ({"every": 2**20, "batch_size": 2**12}, "the examples of a leg"),
-        ({"snapshot": 13}, r"the rewind step must lie in 0\.\.12"),
         ({"measure": "acuracy"}, "did you mean accuracy"),
         ({"keep": "beast"}, "did you mean best"),
     ],
@@ -490,19 +494,21 @@ def test_dropout_is_another_at_each_step_and_follows_the_key_and_the_step(on_dev
     network = models.from_flax(Dropped(), input_shape=(4, 4, 1))
     member = population.member(toys.members(1, network), 0)
     # Nothing but dropout differs from step to step: no weight moves and a batch is all rows.
-    how = toys.recipe(
-        network, optimizer=optax.sgd(0.0), batch_size=member.train_rows.size, steps=4, every=1
-    )
-    _, reports = toys.run(member, on_device, how)
+    how = toys.recipe(optimizer=optax.sgd(0.0), batch_size=member.train_rows.size, steps=4, every=1)
+    run = functools.partial(toys.run, device_data=on_device, how=how, network=network)
+    _, reports = run(member)
     losses = [float(r.train_loss) for r in reports[1:]]
     assert len({*losses}) == 4
     assert len({float(r.test_loss) for r in reports}) == 1  # No dropout where it is judged.
-    _, later = toys.run(member, on_device, how, first=2)
+    _, later = run(member, first=2)
     assert [float(r.train_loss) for r in later[1:]] == losses[2:]
-    _, others = toys.run(member._replace(key=jax.random.key(9)), on_device, how)
+    _, others = run(member._replace(key=jax.random.key(9)))
     assert not {float(r.train_loss) for r in others} & {*losses}
     probes = [
-        train.probe(member, on_device, recipe=how, batch=8, key=jax.random.key(i)) for i in (1, 2)
+        step.probe(
+            member, on_device, apply=network.apply, recipe=how, batch=8, key=jax.random.key(i)
+        )
+        for i in (1, 2)
     ]
     a, b, other = (probes[i].loss(member.start.params) for i in (0, 0, 1))
     assert a == b != other
@@ -522,8 +528,8 @@ SCHEDULES = {
 def test_schedules_have_their_values_at_the_first_step_and_at_each_milestone(name):
     settings, values = SCHEDULES[name]
     schedule = optimizers.schedule(name.split()[0], 0.3, steps=100, **settings)
-    for step, value in values.items():
-        np.testing.assert_allclose(schedule(jnp.int32(step)), 0.3 * value, rtol=1e-5, atol=1e-7)
+    for at, value in values.items():
+        np.testing.assert_allclose(schedule(jnp.int32(at)), 0.3 * value, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -587,18 +593,19 @@ WIDE = {
         "schedule": optimizers.schedule("constant", 1.0, steps=12),
         "keep": "best",
         "patience": 2,
-        "snapshot": 3,
     },
 }
 
 
 @pytest.mark.parametrize("how", WIDE.values(), ids=WIDE)
 def test_64_bit_mode_trains_in_32_bits(how):
-    crowd, narrow = toys.members(2), lottery.device_data(toys.blobs())
-    recipe = toys.recipe(**how)
-    expected = population.Trainer(recipe).train(crowd, narrow)
+    crowd, narrow, apply = toys.members(2), lottery.device_data(toys.blobs()), how.get("apply")
+    recipe = toys.recipe(**{name: value for name, value in how.items() if name != "apply"})
+    network = toys.net()._replace(apply=apply) if apply else toys.net()
+    expected = Trainer(network, recipe).train(crowd, narrow, snapshot=3)
     with jax.enable_x64(True):
-        trained = population.Trainer(recipe).train(crowd, lottery.device_data(toys.blobs()))
+        wide = lottery.device_data(toys.blobs())
+        trained = Trainer(network, recipe).train(crowd, wide, snapshot=3)
     for a, b in zip(*map(jax.tree.leaves, (trained, expected)), strict=True):
         assert getattr(a, "dtype", 0) == getattr(b, "dtype", 0)
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5)  # Powers of Adam have 64 bits.

@@ -9,16 +9,15 @@ import optax
 
 from ltjax import data, models
 from ltjax.core import masks
-from ltjax.training import step as train
-from ltjax.training.population import Trainer
-from ltjax.training.step import Member, Recipe
+from ltjax.training import Recipe, Trainer, step
+from ltjax.training.step import Member
 
 
 class Spy(Trainer):
     """A trainer on one device that remembers its members."""
 
-    def __init__(self, recipe):
-        super().__init__(recipe, devices=jax.devices()[:1])
+    def __init__(self, how, network=None):
+        super().__init__(network or net(), how, devices=jax.devices()[:1])
         self.seen = []
 
     def train(self, members, data, **settings):
@@ -47,11 +46,12 @@ def net(model="mlp-8", *, classes=3, shape=(4, 4, 1)):
     return models.make(model, input_shape=shape, classes=classes)
 
 
-def recipe(network=None, **changes):
-    network = network or net()
+SGD = optax.sgd(0.1)  # One object: recipes that are equal share what is compiled.
+
+
+def recipe(**changes):
     settings = {
-        "apply": network.apply,
-        "optimizer": optax.sgd(0.1),
+        "optimizer": SGD,
         "batch_size": 8,
         "steps": 12,
         "every": 5,
@@ -74,12 +74,18 @@ def members(count, network=None, *, dataset=None, mask=None, held_out=10, seed=0
     return jax.vmap(one)(jax.random.split(jax.random.key(seed), count))
 
 
-def run(member, device_data, how, *, first=0, opt_state=None):
+@functools.lru_cache(maxsize=64)
+def _leg(apply, how):
+    return jax.jit(functools.partial(step.leg, apply=apply, recipe=how))
+
+
+def run(member, device_data, how, *, network=None, first=0, opt_state=None, snapshot=None):
     """Trains a single member without a population; the final state and the reports."""
-    state = train.begin(member, opt_state, first, recipe=how)
-    advance = jax.jit(functools.partial(train.leg, recipe=how))
-    marks, reports = train.stops(how, first=first), []
+    state = step.begin(member, opt_state, first, recipe=how)
+    advance = _leg((network or net()).apply, how)
+    marks, reports = how.evaluations(first=first, snapshot=snapshot), []
     for a, b in zip([marks[0], *marks], marks, strict=False):
-        state, report = advance(state, member, device_data, jnp.int32(a), jnp.int32(b))
+        at = map(jnp.int32, (a, b, snapshot or 0))
+        state, report = advance(state, member, device_data, *at)
         reports.append(jax.device_get(report))
     return state, reports

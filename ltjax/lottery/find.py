@@ -151,7 +151,7 @@ def find(
                     before.theta_S if score_at == "end" else began.variables,
                     before.mask,
                     plan.counts[number],
-                    keys=keys_for(key, "score", replicates, number),
+                    key=keys_for(key, "score", replicates, number),
                     groups=plan.groups,
                     score=score,
                     trainer=trainer,

@@ -9,8 +9,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.core import masks, pruning, trees
-from ltjax.core.keys import derive, keys_for
+from ltjax.core import keys, masks, pruning, trees
 from ltjax.core.scores import DATA_FREE, Probe
 from ltjax.core.types import Key, Mask, Tree, Variables
 from ltjax.data import Dataset, Parts
@@ -32,7 +31,7 @@ def prune(
     mask: Mask,
     counts: Sequence[int],
     *,
-    keys: Key,
+    key: Key,
     groups: tuple[tuple[str, ...], ...],
     score: str = "magnitude",
     trainer: Trainer | None = None,
@@ -44,7 +43,7 @@ def prune(
       variables: of a population; scores see them masked.
       mask: the live weights.
       counts: how many stay in each group.
-      keys: one a replicate, of the batch and the order among equal scores.
+      key: one a replicate, of the batch and the order among equal scores.
       groups: leaf names of each group.
       score: a row of `pruning.SCORES`.
       trainer: whose loss the scores see; none for those that are `DATA_FREE`.
@@ -56,7 +55,7 @@ def prune(
     share, data, batch = batches or (None, None, 0)
     apply, recipe = (trainer.network.apply, trainer.recipe) if trainer else (None, None)
     run = _pruner(score, groups, apply, recipe, batch)
-    found, wrong = run(variables, mask, keys, share, data, jnp.asarray(counts, jnp.int32))
+    found, wrong = run(variables, mask, key, share, data, jnp.asarray(counts, jnp.int32))
     names = [name for group in groups for name in group]
     for replicate, i in np.argwhere(np.asarray(wrong))[:1]:
         raise ValueError(
@@ -81,7 +80,7 @@ def _pruner(
     ) -> tuple[Mask, jax.Array]:
         variables, mask, key, share = replicate
         if apply is None or recipe is None or share is None:
-            probe: Any = Probe(derive(key, "draw"), *[None] * 3)  # pyright: ignore
+            probe: Any = Probe(keys.derive(key, "draw"), *[None] * 3)  # pyright: ignore
         else:
             member = Member(key, variables, mask, schedule_offset=jnp.int32(0), **share._asdict())
             probe = step.probe(member, data, apply=apply, recipe=recipe, batch=batch, key=key)
@@ -95,8 +94,8 @@ def _pruner(
         return kept, jnp.stack([wrong[name] for group in groups for name in group])
 
     return jax.jit(
-        lambda variables, mask, keys, share, data, counts: lax.map(
-            lambda replicate: one(replicate, data, counts), (variables, mask, keys, share)
+        lambda variables, mask, key, share, data, counts: lax.map(
+            lambda replicate: one(replicate, data, counts), (variables, mask, key, share)
         )
     )
 
@@ -157,23 +156,21 @@ def one_shot(
         batch = batch_of(batch, trainer, dataset, validation=validation, named="batch")
         split = level.split
         if split is None:
-            split = split_of(keys_for(key, "split", level.replicates))
+            split = split_of(keys.keys_for(key, "split", level.replicates))
         batches = (shares(dataset, split, validation=validation)[0], device_data(dataset), batch)
     elif score not in DATA_FREE:
         raise ValueError(f"score {score!r} sees data; give trainer= and dataset= with it")
     rated = level.theta_0 if at == "start" else level.theta_S
 
     def cut(mask: Mask, counts: Sequence[int], number: int) -> Mask:
+        purpose = ("score at the start", level.replicates, 0 if same_batch else number)
         if at == "end":
-            keys = keys_for(key, "cut", level.replicates)
-        else:
-            number = 0 if same_batch else number
-            keys = keys_for(key, "score at the start", level.replicates, number)
+            purpose = ("cut", level.replicates)
         return prune(
             rated,
             mask,
             counts,
-            keys=keys,
+            key=keys.keys_for(key, *purpose),
             groups=plan.groups,
             score=score,
             trainer=trainer if batches else None,

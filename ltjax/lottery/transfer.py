@@ -11,8 +11,7 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.core import trees
-from ltjax.core.keys import derive, keys_for
+from ltjax.core import keys, trees
 from ltjax.core.types import Key, Tree, Variables
 from ltjax.data import Dataset, Parts
 from ltjax.lottery.arms import (
@@ -128,7 +127,7 @@ def transfer(
         check_fits(tickets[0], shapes, new_head=head)
         split = level.split
         if split is None:
-            split = split_of(keys_for(key, splits, level.replicates))
+            split = split_of(keys.keys_for(key, splits, level.replicates))
         return head, shares(dataset, split, validation=validation)[0]._asdict()
 
     def work(group: Sequence[Level]) -> tuple[Member, np.ndarray, list[dict], tuple[str, ...]]:
@@ -165,7 +164,7 @@ def transfer(
         share, failed = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *told)
         which = np.array([label["replicate"] for label in labels])
         members = Member(
-            keys_for(key, order, group[0].replicates, 0)[which],
+            keys.keys_for(key, order, group[0].replicates, 0)[which],
             start,
             mask,
             schedule_offset=jnp.zeros(len(labels), jnp.int32),
@@ -231,11 +230,11 @@ def _lay_out(
             )
             made = []
             for name, repeat in drawn:
-                fresh = network.init(derive(key, "fresh values", replicate, level, repeat))
+                fresh = network.init(keys.derive(key, "fresh values", replicate, level, repeat))
                 if head:
-                    drawn_head = network.init(derive(key, "new head", replicate)).params
+                    drawn_head = network.init(keys.derive(key, "new head", replicate)).params
                     fresh = Variables(filled(fresh.params, drawn_head, head), fresh.stats)
-                moving = derive(key, "control", replicate, level, repeat)
+                moving = keys.derive(key, "control", replicate, level, repeat)
                 made.append(
                     arm(name, moving, ticket, fresh, new_head=head, base=base, head=network.head)
                 )
