@@ -9,15 +9,15 @@ import jax
 from experiments import memory
 from experiments.settings import FindTicket
 from ltjax import report
-from ltjax.command import config
+from ltjax.command import config, paths
 from ltjax.command.progress import Progress
 from ltjax.core import pruning
 from ltjax.data import Dataset
 from ltjax.models import Network
 from ltjax.statistics import analysis
 from ltjax.storage import run_directory as rundir
-from ltjax.storage.journal import DiskKeeper
-from ltjax.storage.run_directory import RunDir
+from ltjax.storage.journal import Journal
+from ltjax.storage.run_directory import RunDirectory
 from ltjax.training import records as results
 from ltjax.training.step import Recipe
 
@@ -25,9 +25,9 @@ _VERSION = 2
 """Of the meaning of the settings; raised where the same ones give other results."""
 
 
-def run_dir(settings: FindTicket, *, prefix: str, exclude: Sequence[str] = ()) -> RunDir:
+def run_dir(settings: FindTicket, *, prefix: str, exclude: Sequence[str] = ()) -> RunDirectory:
     """The directory of a run; touches no disk."""
-    return RunDir(
+    return RunDirectory(
         settings.out,
         config.run_id(settings, prefix=prefix, version=_VERSION, exclude=exclude),
         config.as_dict(settings, identity_only=True),
@@ -74,15 +74,15 @@ def describe_plan(plan: pruning.Plan) -> str:
 
 
 def keeper(
-    run: RunDir, settings: FindTicket, *, label: str, steps: int, pieces: int
-) -> tuple[Progress, DiskKeeper]:
+    run: RunDirectory, settings: FindTicket, *, label: str, steps: int, pieces: int
+) -> tuple[Progress, Journal]:
     """What shows and keeps the pieces of a run; touches no disk before its first piece."""
     progress = Progress(steps * pieces, unit="step", label=label)
-    return progress, DiskKeeper(run, progress, steps=steps, every=settings.save_seconds)
+    return progress, Journal(run, progress, steps=steps, every=settings.save_seconds)
 
 
 def finish(
-    run: RunDir,
+    run: RunDirectory,
     pieces: Sequence[str],
     settings: Mapping[str, Any],
     *,
@@ -90,14 +90,13 @@ def finish(
     notes: Sequence[str],
 ) -> None:
     """Writes records, figures and report, and marks the run as complete."""
-    run.write_records(pieces)
-    records = run.all_records(pieces)
+    records = run.write_records(pieces)
     drawn = report.figures(records)
     if drawn:
         run.figures.mkdir(exist_ok=True)
     for name, figure in drawn.items():
-        results.write_whole(run.figures / f"{name}.png", report.png(figure))
-        results.write_whole(run.figures / f"{name}.svg", report.svg(figure))
+        paths.write_whole(run.figures / f"{name}.png", report.png(figure))
+        paths.write_whole(run.figures / f"{name}.svg", report.svg(figure))
     page = report.page(
         records,
         settings=settings,
@@ -106,11 +105,11 @@ def finish(
         title=title,
         drawn=drawn,
     )
-    results.write_whole(run.report, page)
+    paths.write_whole(run.report, page)
     run.finish(pieces)
 
 
-def is_whole(run: RunDir) -> bool:
+def is_whole(run: RunDirectory) -> bool:
     """Whether a run is finished and still has what it wrote; on standard error what it lacks.
 
     Raises:
@@ -123,7 +122,7 @@ def is_whole(run: RunDir) -> bool:
     return run.finished and not faults
 
 
-def answer(run: RunDir) -> int:
+def answer(run: RunDirectory) -> int:
     """Prints the result of a finished run; the exit code is 1 where a training failed."""
     records = results.loads(run.records_file.read_text())
     print(report.table(records))

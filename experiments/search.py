@@ -13,11 +13,11 @@ from ltjax.data import Dataset
 from ltjax.lottery import Found
 from ltjax.models import Network
 from ltjax.storage import tickets as storage
-from ltjax.storage.run_directory import RunDir
+from ltjax.storage.run_directory import RunDirectory
 from ltjax.training.step import Recipe
 
 
-def open_run(settings: FindTicket) -> RunDir:
+def open_run(settings: FindTicket) -> RunDirectory:
     """The directory of the search with these settings; touches no disk."""
     return running.run_dir(settings, prefix=f"find-{settings.data}-{settings.model}")
 

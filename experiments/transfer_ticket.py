@@ -40,7 +40,7 @@ from ltjax.lottery.arms import CONTROLS, STARTS
 from ltjax.lottery.ticket import Ticket
 from ltjax.models import Network
 from ltjax.storage import tickets as storage
-from ltjax.storage.run_directory import RunDir
+from ltjax.storage.run_directory import RunDirectory
 from ltjax.training.step import Recipe
 
 HEADS = ("auto", "fresh", "keep")
@@ -259,7 +259,7 @@ def target_recipe(
     )
 
 
-def open_run(settings: TransferTicket) -> RunDir:
+def open_run(settings: TransferTicket) -> RunDirectory:
     """The directory of the transfer with these settings; touches no disk."""
     name = f"transfer-{settings.data}-{settings.target}-{settings.model}"
     return running.run_dir(settings, prefix=name)
@@ -275,7 +275,7 @@ def main(settings: TransferTicket, chosen: Collection[str] = ()) -> int:
     return transfer(settings, run)
 
 
-def transfer(settings: TransferTicket, run: RunDir) -> int:
+def transfer(settings: TransferTicket, run: RunDirectory) -> int:
     """Searches where needed, trains on the target, reports; returns the exit code.
 
     Raises:

@@ -118,7 +118,7 @@ def test_a_kill_around_each_rename_leaves_a_whole_checkpoint(tmp_path, monkeypat
 WRITER = """
 import sys
 import numpy as np
-from ltjax import checkpoints
+from ltjax.storage import checkpoints
 print("ready", flush=True)
 for value in range(1_000_000):
     tree = {f"leaf_{i}": np.full(50_000, value) for i in range(4)}
@@ -337,7 +337,7 @@ import sys
 import jax, jax.numpy as jnp
 jax.config.update("jax_num_cpu_devices", 4)
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from ltjax import checkpoints
+from ltjax.storage import checkpoints
 mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))
 spread = NamedSharding(mesh, PartitionSpec("d"))
 tree = {"w": jnp.arange(8.0), "keys": jax.random.split(jax.random.key(0), 4)}

@@ -22,8 +22,8 @@ from ltjax.lottery import ticket as tickets
 from ltjax.lottery.ticket import Ticket
 from ltjax.storage import checkpoints
 from ltjax.storage import tickets as storage
-from ltjax.storage.journal import DiskKeeper
-from ltjax.storage.run_directory import RunDir
+from ltjax.storage.journal import Journal
+from ltjax.storage.run_directory import RunDirectory
 from ltjax.training.population import Trainer
 from tests import toys
 from tests.conftest import assert_trees_equal, small_params
@@ -332,10 +332,10 @@ def find(keep, *, last=None):
 
 @contextlib.contextmanager
 def keeping(path, *, every=0.0):
-    run = RunDir(path, "run", SETTINGS, {"seed": 3})
+    run = RunDirectory(path, "run", SETTINGS, {"seed": 3})
     stream = io.StringIO()
     with run.create(), Progress(36, label="find", stream=stream) as progress:
-        yield run, DiskKeeper(run, progress, steps=12, every=every)
+        yield run, Journal(run, progress, steps=12, every=every)
 
 
 @pytest.fixture(scope="module")
@@ -435,7 +435,7 @@ def test_a_run_of_strange_tickets_is_refused_in_one_line(change, message, whole,
     ],
 )
 def test_a_run_that_is_no_search_says_what_it_is(settings, finished, message, tmp_path):
-    with RunDir(tmp_path, "run", settings, {}).create() as run:
+    with RunDirectory(tmp_path, "run", settings, {}).create() as run:
         if finished:
             run.finish([])
     with pytest.raises(ValueError, match=message):

@@ -18,14 +18,14 @@ from experiments.reproduce.rows import Experiment, Paper
 from experiments.reproduce.trained import Results
 from experiments.reproduce.works import Piece
 from ltjax.command import config
+from ltjax.command.paths import write_whole
 from ltjax.command.progress import Progress, duration
 from ltjax.core import trees
 from ltjax.report import style
 from ltjax.statistics import analysis
 from ltjax.storage import run_directory as rundir
-from ltjax.storage.journal import DiskKeeper
-from ltjax.storage.run_directory import RunDir
-from ltjax.training import records as results
+from ltjax.storage.journal import Journal
+from ltjax.storage.run_directory import RunDirectory
 
 _UNIT = 3e-3  # Of work: about a microsecond of one core for each step and weight of a network.
 
@@ -104,7 +104,7 @@ def check_published(rows: Sequence[Experiment]) -> None:
             )
 
 
-def open_run(paper: Paper, settings: Any, lab: Lab | None = None) -> RunDir:
+def open_run(paper: Paper, settings: Any, lab: Lab | None = None) -> RunDirectory:
     """The directory of a reproduction with these settings; touches no disk.
 
     Args:
@@ -114,7 +114,7 @@ def open_run(paper: Paper, settings: Any, lab: Lab | None = None) -> RunDir:
     """
     facts = {} if lab is None else paper.facts(settings, lab)
     values = config.as_dict(settings, identity_only=True)
-    return RunDir(
+    return RunDirectory(
         settings.out,
         config.run_id(settings, prefix=f"paper-{paper.id}", version=paper.version),
         {"paper": paper.id, "version": paper.version, **values},
@@ -122,7 +122,7 @@ def open_run(paper: Paper, settings: Any, lab: Lab | None = None) -> RunDir:
     )
 
 
-def train(paper: Paper, settings: Any, rows: Sequence[Experiment], lab: Lab) -> RunDir:
+def train(paper: Paper, settings: Any, rows: Sequence[Experiment], lab: Lab) -> RunDirectory:
     """Trains what the rows need and the run lacks."""
     works = list(dict.fromkeys(work for row in rows for work in row.works))
     pieces = {p.name: p for p in works_.all_pieces(works, lab)}
@@ -143,7 +143,7 @@ def train(paper: Paper, settings: Any, rows: Sequence[Experiment], lab: Lab) -> 
         needed = {p.name for p in works_.all_pieces(left, lab)}
         for name in pieces.keys() - needed:
             progress.skip(pieces[name].steps * weight(name))
-        keep = DiskKeeper(
+        keep = Journal(
             run,
             progress,
             steps=lambda name: pieces[name].steps,
@@ -215,7 +215,7 @@ def runs_in(path: pathlib.Path) -> list[pathlib.Path]:
 def _paper_of(path: pathlib.Path) -> Any:
     if not (path / "settings.json").exists():
         return None
-    return str(RunDir.at(path).settings().get("paper"))
+    return str(RunDirectory.at(path).settings().get("paper"))
 
 
 def read(path: pathlib.Path) -> tuple[Paper, Results]:
@@ -224,7 +224,7 @@ def read(path: pathlib.Path) -> tuple[Paper, Results]:
     Raises:
       ValueError: where the run was made with another version of the settings.
     """
-    run = RunDir.at(path)
+    run = RunDirectory.at(path)
     values = run.settings()
     paper = trees.lookup(PAPERS, str(values.pop("paper", "")), "paper")
     version = values.pop("version", None)
@@ -239,7 +239,7 @@ def read(path: pathlib.Path) -> tuple[Paper, Results]:
             "run the command again with this one, or report it with the other"
         )
     settings = config.from_dict(paper.settings, values, what=str(run.settings_file))
-    for fault in run.damage():
+    for fault in run.lost():
         print(f"note: {fault}; it is left out, run its command again", file=sys.stderr)
     return paper, Results(run, settings, criterion=getattr(settings, "criterion", None))
 
@@ -256,13 +256,13 @@ def write_report(paths: Sequence[pathlib.Path], where: pathlib.Path) -> str:
         for section in each.sections:
             for i, figure in enumerate(section.figures.values(), 1):
                 name = f"{prefix}{section.row.id}_{i}"
-                results.write_whole(figures / f"{name}.png", style.png(figure))
-                results.write_whole(figures / f"{name}.svg", style.svg(figure))
-    results.write_whole(where / "report.html", page.page(chapters))
+                write_whole(figures / f"{name}.png", style.png(figure))
+                write_whole(figures / f"{name}.svg", style.svg(figure))
+    write_whole(where / "report.html", page.page(chapters))
     return f"{page.summary(chapters)}\nreport: {where / 'report.html'}"
 
 
-def exit_code(run: RunDir, rows: Sequence[Experiment]) -> int:
+def exit_code(run: RunDirectory, rows: Sequence[Experiment]) -> int:
     """1 where a training had no result, after naming it; 0 otherwise."""
     names = dict.fromkeys(n for row in rows for work in row.works for n in work.names())
     records = [record for n in names for record in run.read_piece(n)]

@@ -5,7 +5,7 @@ from typing import Any
 from experiments.papers import convergence
 from ltjax.core.types import Tree
 from ltjax.storage import checkpoints
-from ltjax.storage.run_directory import RunDir
+from ltjax.storage.run_directory import RunDirectory
 from ltjax.training.records import Record
 
 
@@ -19,7 +19,7 @@ class Results:
     """
 
     def __init__(
-        self, run: RunDir, settings: Any, *, criterion: convergence.Settings | None = None
+        self, run: RunDirectory, settings: Any, *, criterion: convergence.Settings | None = None
     ) -> None:
         self.run, self.settings = run, settings
         self.criterion = criterion or convergence.Settings()
