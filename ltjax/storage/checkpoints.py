@@ -48,20 +48,22 @@ def save(path: str | os.PathLike[str], tree: Tree, *, meta: Mapping[str, Any]) -
     if path.exists() and not _is_ours(path):
         raise ValueError(f"{path} is there and no checkpoint; it is left alone, give another path")
     tree = _keys(tree, escape)
-    leaves = dict(zip(trees.names(tree), jax.tree.leaves(tree), strict=True))
-    if not leaves:
+    if not jax.tree.leaves(tree):
         raise ValueError(f"checkpoint {path} would hold no array; give a tree that has leaves")
-    about = {"format": _FORMAT, "meta": _as_json(meta), "keys": {}, "empty": {}}
-    for name, leaf in leaves.items():
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            about["keys"][name] = str(jax.random.key_impl(leaf))
-        elif leaf.size == 0:  # Orbax refuses arrays of no elements.
-            about["empty"][name] = [leaf.dtype.name, list(leaf.shape)]
+    try:
+        told = json.loads(json.dumps(dict(meta), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"meta of a checkpoint must be JSON: {error}") from error
+    about = {"format": _FORMAT, "meta": told, "keys": {}, "empty": {}}
 
     def stored(name: str, leaf: Any) -> Any:
-        if name in about["empty"]:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            about["keys"][name] = str(jax.random.key_impl(leaf))
+            return jax.random.key_data(leaf)
+        if leaf.size == 0:  # Orbax refuses arrays of no elements.
+            about["empty"][name] = [leaf.dtype.name, list(leaf.shape)]
             return np.zeros((1,), bool)
-        return jax.random.key_data(leaf) if name in about["keys"] else leaf
+        return leaf
 
     # Host arrays restore on any device layout, and keys as numbers with every jax.
     host = jax.tree.map(np.asarray, jax.device_get(trees.map_with_name(stored, tree)))
@@ -171,13 +173,6 @@ def _keys(tree: Any, rename: Callable[[str], str], name: str = "tree") -> Any:
         kind = type(tree).__name__
         raise ValueError(f"{name!r} is a {kind}; a checkpoint holds nested dicts of arrays")
     return tree
-
-
-def _as_json(meta: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return json.loads(json.dumps(dict(meta), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"meta of a checkpoint must be JSON: {error}") from error
 
 
 def _files(directory: pathlib.Path) -> dict[str, pathlib.Path]:

@@ -35,15 +35,12 @@ class Piece(Protocol):
         ...
 
 
-def arrays(run: RunDirectory, name: str, *, own: bool = False) -> Tree:
-    """The arrays of a finished piece; `own` ones were saved under the name of the run.
+def read_arrays(run: RunDirectory, name: str, path: pathlib.Path, *, own: bool = False) -> Tree:
+    """The arrays at `path`, which are those of the piece; `own` ones were saved by the run itself.
 
     Raises:
       ValueError: where they are damaged, or those of another piece.
     """
-    path = run.ticket(name)
-    if not path.exists():
-        return {}
     tree, meta = checkpoints.load(path)
     if meta.get("piece") != name or (own and meta.get("run") != run.path.name):
         holds = f"{meta.get('piece')!r} of {meta.get('run')!r}"
@@ -110,40 +107,35 @@ class Journal:
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
         if shutil.disk_usage(self._run.path).free < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        checkpoints.save(path, tree, meta=self._meta(name))
-
-    def _meta(self, name: str) -> dict[str, str]:
-        return {"piece": name, "run": self._run.path.name}
+        checkpoints.save(path, tree, meta={"piece": name, "run": self._run.path.name})
 
     def _kept(self, name: str) -> tuple[Tree, list[Record]] | None:
         """What is there of a finished piece, or None where it has to be computed (again)."""
-        run = self._run
+        run, path = self._run, self._run.ticket(name)
         if not (fault := run.fault(name)):
             records = run.read_piece(name)
             try:
-                return arrays(run, name, own=True), records
+                return read_arrays(run, name, path, own=True) if path.exists() else {}, records
             except (ValueError, OSError) as error:
                 fault = str(error)
-                run.remove(run.ticket(name))
+                run.remove(path)
         if name in run.begun:
             _note(f"{fault}; the piece is computed again")
         return None
 
     def _partial(self, name: str) -> Tree | None:
         """The state of an unfinished piece, where this run left one that can be read."""
-        path = self._run.partial_state(name)
-        if not checkpoints.exists(path):
-            if self._run.partial.is_file():
-                self._run.remove(self._run.partial)
+        run, path = self._run, self._run.partial_state(name)
+        if not checkpoints.exists(path) and not run.partial.is_file():
             return None
         try:
-            tree, meta = checkpoints.load(path)
-            if meta == self._meta(name) and {"states", "reports", "step"} <= tree.keys():
+            tree = read_arrays(run, name, path, own=True)
+            if {"states", "reports", "step"} <= tree.keys():
                 return tree
-            fault = f"{path} is a state of something else"
+            fault = f"{path} holds no state of a training"
         except (ValueError, OSError) as error:
             fault = str(error)
-        self._run.remove(self._run.partial)
+        run.remove(run.partial)
         return _note(f"{fault}; it is dropped, and the piece starts at its first step")
 
 

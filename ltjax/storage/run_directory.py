@@ -35,6 +35,8 @@ _DISTRIBUTIONS = {
     "numpy": "numpy",
     "tfds": "tensorflow-datasets",
 }
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_ANEW = "; delete its directory and start anew"
 
 
 def provenance(seed: int) -> dict[str, Any]:
@@ -67,9 +69,11 @@ class RunDirectory:
     Making the object touches no disk. `create` makes the directory and locks it for a block;
     reading needs no lock.
 
-        with RunDirectory(out, run_id, settings, provenance).create() as run:
-            if not run.piece_done("level_00"):
-                run.finish_piece("level_00", records)
+    Args:
+      out: the directory of all runs.
+      run_id: stable name of the run.
+      settings: what names the run, JSON-able.
+      provenance: what `provenance` returns.
 
     Attributes:
       path: the directory.
@@ -89,14 +93,6 @@ class RunDirectory:
         settings: Mapping[str, Any],
         provenance: Mapping[str, Any],
     ) -> None:
-        """Names the directory.
-
-        Args:
-          out: the directory of all runs.
-          run_id: stable name of the run.
-          settings: what names the run, JSON-able.
-          provenance: what `provenance` returns.
-        """
         self.path = paths.local(out, "out") / run_id
         self.settings_file = self.path / "settings.json"
         self.provenance_file = self.path / "provenance.json"
@@ -104,7 +100,7 @@ class RunDirectory:
         self.report = self.path / "report.html"
         self.figures = self.path / "figures"
         self.partial = self.path / "partial"
-        self._finished_file = self.path / "finished"
+        self._finished_file, self._records = self.path / "finished", self.path / "records"
         self._settings, self._provenance = dict(settings), dict(provenance)
         self._locked = False
 
@@ -234,7 +230,7 @@ class RunDirectory:
     @property
     def begun(self) -> list[str]:
         """The pieces that left records or a seal, whole or not."""
-        names = (file.name for file in (self.path / "records").glob("*"))
+        names = (file.name for file in self._records.glob("*"))
         found = (re.fullmatch(rf"({_NAME}?)(\.seal\.json|\.jsonl)", name) for name in names)
         return sorted({match[1] for match in found if match})
 
@@ -296,8 +292,8 @@ class RunDirectory:
 
     def _piece_files(self, piece: str) -> tuple[pathlib.Path, pathlib.Path]:
         """Its records and their seal."""
-        directory, name = self.path / "records", _file_name(piece)
-        return directory / f"{name}.jsonl", directory / f"{name}.seal.json"
+        name = _file_name(piece)
+        return self._records / f"{name}.jsonl", self._records / f"{name}.seal.json"
 
     def remove(self, path: pathlib.Path) -> None:
         """Deletes a file or a directory of the run, where it is there."""
@@ -369,10 +365,6 @@ class RunDirectory:
 
     def _check_locked(self) -> None:
         assert self._locked, "create() comes before any writing"
-
-
-_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-_ANEW = "; delete its directory and start anew"
 
 
 def _file_name(piece: str) -> str:

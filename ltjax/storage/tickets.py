@@ -112,7 +112,7 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
     found: list[Found] = []
     while directory.piece_done(piece := piece_of(len(found))):
         try:
-            tree = journal.arrays(directory, piece)
+            tree = journal.read_arrays(directory, piece, directory.ticket(piece))
         except ValueError as error:
             raise ValueError(f"{error}; run the command of {directory.path} again") from error
         records = directory.read_piece(piece)
