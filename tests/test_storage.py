@@ -7,6 +7,8 @@ import itertools
 import json
 import pathlib
 import re
+import shutil
+import types
 
 from flax import linen as nn
 import jax
@@ -27,6 +29,7 @@ from ltjax.storage.run_directory import RunDirectory
 from ltjax.training.population import Trainer
 from tests import toys
 from tests.conftest import assert_trees_equal, small_params
+from tests.fakes import record
 
 THETAS = ("theta_0", "theta_k", "theta_S")
 NET, DATA = toys.net(), toys.blobs()
@@ -292,9 +295,9 @@ def keeping(path, *, every=0.0):
 def whole(tmp_path_factory):
     """A finished search on disk, and the same search without a disk."""
     out = tmp_path_factory.mktemp("whole")
-    with keeping(out, every=1e9) as (run, keeper):
-        _ = find(keeper)
-        run.finish(keeper.pieces)
+    with keeping(out, every=1e9) as (run, journal):
+        _ = find(journal)
+        run.finish(journal.pieces)
     return run.path, find(lottery.once)
 
 
@@ -346,7 +349,7 @@ def test_a_ticket_that_failed_is_not_taken_out_of_a_run(whole, monkeypatch):
     ("change", "message"),
     [
         (lambda tree: tree | {"mask": leafwise(np.float32)(tree["mask"])}, "a mask is boolean"),
-        (lambda tree: {"mask": tree["mask"]}, "KeyError: 'theta_"),
+        (lambda tree: {"mask": tree["mask"]}, "KeyError: 'split'"),
         (lambda tree: tree | {"theta_S": {"params": {}}}, "TypeError"),
     ],
 )
@@ -393,12 +396,51 @@ def test_settings_are_read_from_a_run_and_from_its_ticket(whole, ticket, tmp_pat
         storage.settings(tmp_path / "made")
 
 
+def test_a_journal_takes_pieces_as_values_and_believes_its_own_arrays_only(tmp_path, capsys):
+    piece, tree = types.SimpleNamespace(name="a_00", steps=4, members=3), {"x": np.arange(3)}
+    computed = []
+
+    def compute(resume, observe):
+        computed.append(resume)
+        return tree, [record()]
+
+    def ask(out):
+        run = RunDirectory(out, out.name, SETTINGS, {})
+        with run.create(), Progress(12, label="all", stream=io.StringIO()) as progress:
+            weights = {"steps": lambda p: p.steps, "weight": lambda p: p.members}
+            journal = Journal(run, progress, **weights)
+            found, records = journal(piece, compute)
+            assert_trees_equal(found, tree)
+            assert records == [record()]
+            assert progress._done == 12
+            assert journal.pieces == ["a_00"]
+        return run.ticket("a_00")
+
+    ours, theirs = (ask(tmp_path / name) for name in ("a", "b"))
+    assert ask(tmp_path / "a") == ours
+    assert len(computed) == 2
+    shutil.rmtree(ours)
+    theirs.rename(ours)  # Of the same piece, but made in another run.
+    assert ask(tmp_path / "a") == ours
+    assert len(computed) == 3
+    told = "a_00 holds 'a_00' of 'b' instead of 'a_00' of 'a'; the piece is computed again"
+    assert told in capsys.readouterr().err
+
+
+def test_arrays_that_do_not_fit_on_the_disk_are_not_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=23))
+    with pytest.raises(OSError, match=r"disk of .* is full"), keeping(tmp_path) as (run, journal):
+        journal("a", lambda resume, observe: ({"x": np.zeros(3)}, []))
+    assert not run.ticket("a").exists()
+    assert not run.piece_done("a")
+
+
 def test_a_second_pass_computes_nothing(whole):
     path, plain = whole
-    with keeping(path.parent) as (_, keeper):
-        again = find(keeper)
+    with keeping(path.parent) as (_, journal):
+        again = find(journal)
     assert TRAINER.legs == 0
-    assert keeper.pieces == ["source_00", "source_01", "source_02"]
+    assert journal.pieces == ["source_00", "source_01", "source_02"]
     for a, b in zip(again, plain, strict=True):
         assert_same(a, b)
 
@@ -407,13 +449,13 @@ def test_a_second_pass_computes_nothing(whole):
 @pytest.mark.parametrize(("last", "left"), [(2, 8), (6, 4), (7, 4)])
 def test_an_interrupted_search_goes_on_and_ends_with_the_same_bytes(last, left, whole, tmp_path):
     path, plain = whole
-    with keeping(tmp_path) as (run, keeper), pytest.raises(Killed):
-        find(keeper, last=last)
+    with keeping(tmp_path) as (run, journal), pytest.raises(Killed):
+        find(journal, last=last)
     with pytest.raises(ValueError, match="no finished search"):
         storage.levels(run.path)
-    with keeping(tmp_path) as (run, keeper):
-        again = find(keeper)
-        run.finish(keeper.pieces)
+    with keeping(tmp_path) as (run, journal):
+        again = find(journal)
+        run.finish(journal.pieces)
     assert TRAINER.legs == left
     for a, b in zip(again, plain, strict=True):
         assert_same(a, b)

@@ -5,7 +5,7 @@ from typing import Any
 
 from ltjax.command import paths
 from ltjax.core import masks
-from ltjax.core.types import Variables
+from ltjax.core.types import Tree, Variables
 from ltjax.lottery import ticket as tickets
 from ltjax.lottery.common import Found, failed_steps, piece_of
 from ltjax.lottery.ticket import Ticket
@@ -14,7 +14,7 @@ from ltjax.storage.portable import export
 from ltjax.storage.run_directory import RunDirectory
 from ltjax.training import population
 
-__all__ = ["export", "is_run", "levels", "load", "origin", "save", "settings"]
+__all__ = ["export", "is_run", "levels", "load", "save", "settings"]
 
 
 def save(ticket: Ticket, path: str | os.PathLike[str]) -> None:
@@ -52,7 +52,9 @@ def load(path: str | os.PathLike[str], *, level: int | None = None, replicate: i
         number = len(found) - 1 if level is None else level
         if not 0 <= number < len(found):
             raise ValueError(f"{path} has levels 0 to {len(found) - 1}; got level {level}")
-        ticket = found[number].ticket(replicate, meta=origin(path))
+        run = RunDirectory.at(path)
+        origin = {"settings": run.settings(), "provenance": run.latest_provenance()}
+        ticket = found[number].ticket(replicate, meta=origin)
         try:
             tickets.check(ticket)
         except ValueError as error:
@@ -76,12 +78,6 @@ def is_run(path: str | os.PathLike[str]) -> bool:
     """Whether `path` is the directory of a run rather than of a ticket."""
     path = paths.local(path, "ticket")
     return RunDirectory(path.parent, path.name, {}, {}).settings_file.exists()
-
-
-def origin(run: str | os.PathLike[str]) -> dict[str, Any]:
-    """Where the tickets of a run come from: settings, seed, versions, device."""
-    directory = RunDirectory.at(run)
-    return {"settings": directory.settings(), "provenance": directory.latest_provenance()}
 
 
 def settings(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -110,29 +106,26 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
     if not directory.finished or not directory.piece_done(piece_of(0)):
         raise ValueError(f"{run} {_what_it_is(directory)}")
     found: list[Found] = []
+    first: Tree = {}
     while directory.piece_done(piece := piece_of(len(found))):
+        path = directory.ticket(piece)
         try:
-            tree = journal.read_arrays(directory, piece, directory.ticket(piece))
+            tree = journal.read_arrays(directory, piece, path)
         except ValueError as error:
             raise ValueError(f"{error}; run the command of {directory.path} again") from error
         records = directory.read_piece(piece)
         try:
-            if not found:
-                theta_0, theta_k = (Variables(**tree[name]) for name in ("theta_0", "theta_k"))
-                split = tree["split"]
-            else:
-                theta_0, theta_k, split = found[0].theta_0, found[0].theta_k, found[0].split
+            first = first or tree  # Level 0 keeps what all levels share.
+            thetas = {"theta_0": first, "theta_k": first, "theta_S": tree}
             level = Found(
                 level=records[0].level,
                 nominal=records[0].nominal,
                 mask=tree["mask"],
-                theta_0=theta_0,
-                theta_k=theta_k,
-                theta_S=Variables(**tree["theta_S"]),
                 prunable=tuple(records[0].layers),
                 records=records,
-                split=split,
+                split=first["split"],
                 failed_step=failed_steps(records),
+                **{name: Variables(**held[name]) for name, held in thetas.items()},
             )
             tickets.check_parts(level)
             _check_kept(level)

@@ -80,16 +80,6 @@ class Record:
     failed_step: int | None = None
     repeat: int = 0
 
-    @property
-    def kernel_density(self) -> float:
-        """Share of the weights of all kernels that are kept, in [0, 1]."""
-        return (self.kernels - self.prunable + self.kept) / self.kernels
-
-    @property
-    def total_density(self) -> float:
-        """Share of all parameters that are kept, in [0, 1]."""
-        return (self.total - self.prunable + self.kept) / self.total
-
 
 def curve_fields(
     steps: Sequence[int],
