@@ -33,7 +33,6 @@ from experiments import benchmark_work
 from experiments.benchmark_work import WORKS, Work
 from ltjax.command import config, paths
 from ltjax.command.config import setting
-from ltjax.training import records as results
 
 _JUDGED = 15_000  # Test and validation images of one evaluation.
 
@@ -299,7 +298,7 @@ def run(settings: Benchmark) -> list[dict[str, Any]]:
         print("PyTorch is not installed; for the comparison: pip install 'ltjax[bench]'")
     if settings.out:
         told = {"settings": config.as_dict(settings), "machine": where, "rows": found}
-        results.write_whole(paths.local(settings.out, "out"), json.dumps(told, indent=1) + "\n")
+        paths.write_whole(paths.local(settings.out, "out"), json.dumps(told, indent=1) + "\n")
     return found
 
 

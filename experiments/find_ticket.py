@@ -24,10 +24,10 @@ from ltjax.command import config
 from ltjax.data import Dataset
 from ltjax.lottery import Level
 from ltjax.storage import tickets as storage
-from ltjax.storage.run_directory import RunDir
+from ltjax.storage.run_directory import RunDirectory
 
 
-def open_run(settings: FindTicket) -> RunDir:
+def open_run(settings: FindTicket) -> RunDirectory:
     """The directory of the search with these settings; touches no disk."""
     return running.open_run(settings, prefix=f"find-{settings.data}-{settings.model}")
 

@@ -10,15 +10,15 @@ import jax
 from experiments import memory
 from experiments.settings import FindTicket
 from ltjax import report
-from ltjax.command import config
+from ltjax.command import config, paths
 from ltjax.command.progress import Progress
 from ltjax.core import pruning
 from ltjax.data import Dataset
 from ltjax.lottery import Keeper
 from ltjax.statistics import analysis
 from ltjax.storage import run_directory as rundir
-from ltjax.storage.journal import DiskKeeper
-from ltjax.storage.run_directory import RunDir
+from ltjax.storage.journal import Journal
+from ltjax.storage.run_directory import RunDirectory
 from ltjax.training import Trainer
 from ltjax.training import records as results
 from ltjax.training.records import Record
@@ -27,9 +27,9 @@ _VERSION = 2
 """Of the meaning of the settings; raised where the same ones give other results."""
 
 
-def open_run(settings: FindTicket, *, prefix: str) -> RunDir:
+def open_run(settings: FindTicket, *, prefix: str) -> RunDirectory:
     """The directory of a run; touches no disk."""
-    return RunDir(
+    return RunDirectory(
         settings.out,
         config.run_id(settings, prefix=prefix, version=_VERSION),
         config.as_dict(settings, identity_only=True),
@@ -59,7 +59,7 @@ class Job:
     """
 
     settings: FindTicket
-    run: RunDir
+    run: RunDirectory
     does: str
     title: str
     notes: Sequence[str]
@@ -99,7 +99,7 @@ class Job:
         """Does what is missing of the work, and reports; gives what the work yielded."""
         steps = self.trainer.recipe.steps
         progress = Progress(steps * self.levels, unit="step", label=self.does)
-        keeper = DiskKeeper(self.run, progress, steps=steps, every=self.settings.save_seconds)
+        keeper = Journal(self.run, progress, steps=steps, every=self.settings.save_seconds)
         work = self.work(keeper)
         with self.run.create(), progress:
             done, pieces = list(work), keeper.pieces
@@ -117,8 +117,8 @@ class Job:
         if drawn:
             run.figures.mkdir(exist_ok=True)
         for name, figure in drawn.items():
-            results.write_whole(run.figures / f"{name}.png", report.png(figure))
-            results.write_whole(run.figures / f"{name}.svg", report.svg(figure))
+            paths.write_whole(run.figures / f"{name}.png", report.png(figure))
+            paths.write_whole(run.figures / f"{name}.svg", report.svg(figure))
         page = report.run_page(
             records,
             settings=config.as_dict(self.settings),
@@ -127,7 +127,7 @@ class Job:
             title=self.title,
             drawn=drawn,
         )
-        results.write_whole(run.report, page)
+        paths.write_whole(run.report, page)
         run.finish(pieces)
 
 
@@ -150,7 +150,7 @@ def describe_plan(plan: pruning.Plan) -> str:
     return "\n".join(rows + empty)
 
 
-def is_whole(run: RunDir) -> bool:
+def is_whole(run: RunDirectory) -> bool:
     """Whether a run is finished and still has what it wrote; on standard error what it lacks.
 
     Raises:
@@ -163,7 +163,7 @@ def is_whole(run: RunDir) -> bool:
     return run.finished and not faults
 
 
-def answer(run: RunDir) -> int:
+def answer(run: RunDirectory) -> int:
     """Prints the result of a finished run; the exit code is 1 where a training failed."""
     records = results.loads(run.records_file.read_text())
     print(report.table(records))

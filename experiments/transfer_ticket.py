@@ -38,7 +38,7 @@ from ltjax.lottery import Level, Ticket
 from ltjax.lottery.arms import CONTROLS, STARTS, check_arms, check_fits, head_of
 from ltjax.models import Network
 from ltjax.storage import tickets as storage
-from ltjax.storage.run_directory import RunDir
+from ltjax.storage.run_directory import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -205,7 +205,7 @@ def target_settings(settings: TransferTicket, source: FindTicket) -> FindTicket:
         raise ValueError(f"on_target: {error}") from error
 
 
-def open_run(settings: TransferTicket) -> RunDir:
+def open_run(settings: TransferTicket) -> RunDirectory:
     """The directory of the transfer with these settings; touches no disk."""
     name = f"transfer-{settings.data}-{settings.target}-{settings.model}"
     return running.open_run(settings, prefix=name)

@@ -21,7 +21,7 @@ from experiments.reproduce.rules import Absent
 from ltjax import data
 from ltjax.lottery import arms
 from ltjax.statistics import intervals
-from ltjax.storage.journal import DiskKeeper
+from ltjax.storage.journal import Journal
 from tests import fakes
 
 TINY = ClassHalves(
@@ -69,7 +69,7 @@ def test_a_finished_run_reads_nothing_again(whole, monkeypatch):
     settings, lab, run = whole
     rows = driver.choose(PAPER.experiments(settings), ())
     asked = []
-    monkeypatch.setattr(DiskKeeper, "__call__", lambda self, piece, compute: asked.append(piece))
+    monkeypatch.setattr(Journal, "__call__", lambda self, piece, compute: asked.append(piece))
     driver.train(PAPER, settings, rows, lab)
     assert not asked
     monkeypatch.setattr(type(run), "piece_done", lambda self, name: not name.startswith("III"))

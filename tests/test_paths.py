@@ -1,3 +1,5 @@
+import errno
+import os
 import pathlib
 
 import pytest
@@ -44,3 +46,22 @@ def test_other_paths_are_refused_in_one_line(given, message):
     with pytest.raises(ValueError, match=message) as caught:
         paths.local(given, what="out")
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_written_whole_or_left_as_it_was(tmp_path, monkeypatch):
+    file = tmp_path / "it"
+    for content in ("tëxt", "tëxt".encode(), lambda opened: opened.write("tëxt".encode())):
+        paths.write_whole(file, content)
+        assert file.read_text("utf-8") == "tëxt"
+        file.write_text("old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for call in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, full)
+            with pytest.raises(OSError, match=r"No space left on device: '.*/it'"):
+                paths.write_whole(file, "new")
+        assert file.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [file]

@@ -70,24 +70,17 @@ def test_round_trip(tmp_path, density, dtype, values):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_jax_arrays_are_fine_and_what_is_read_may_be_changed(tmp_path):
-    path, ticket = tmp_path / "t", make()
-    params = jax.tree.map(jnp.asarray, ticket.theta_0.params)
+@pytest.mark.parametrize("kind", [jnp.asarray, lambda leaf: np.asarray(leaf, order="F")])
+def test_any_array_is_written_as_it_reads_and_what_is_read_may_be_changed(kind, tmp_path):
+    path, ticket = tmp_path / "t", make(1.0)
+    mask, params = (jax.tree.map(kind, tree) for tree in (ticket.mask, ticket.theta_0.params))
+    changed = {"mask": mask, "theta_0": Variables(params, ticket.theta_0.stats)}
     for _ in range(2):  # An earlier file is replaced.
-        theta_0 = Variables(params, ticket.theta_0.stats)
-        portable.export(Ticket(**vars(ticket) | {"theta_0": theta_0}), path)
+        portable.export(Ticket(**vars(ticket) | changed), path)
     read = portable.read(path)
+    assert_same(read, ticket)
     for leaf in jax.tree.leaves([read.mask, read.theta_0]):
         leaf[...] = 0
-
-
-def test_an_array_in_another_order_of_memory_is_written_as_it_reads(tmp_path):
-    ticket = make(1.0)
-    turn = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf, order="F"), tree)  # noqa: E731
-    params, mask = turn(ticket.theta_0.params), turn(ticket.mask)
-    changed = {"mask": mask, "theta_0": Variables(params, ticket.theta_0.stats)}
-    portable.export(Ticket(**vars(ticket) | changed), tmp_path / "t")
-    assert_same(portable.read(tmp_path / "t"), ticket)
 
 
 @pytest.mark.parametrize(("density", "share"), [(0.01, 0.046), (0.05, 0.087), (0.5, 0.54)])
@@ -123,18 +116,11 @@ def refused(file, message):
     assert str(file) in str(caught.value)
 
 
-def test_every_truncation_is_refused(file):
+def test_every_truncation_and_every_changed_byte_is_refused(file):
     raw = file.read_bytes()
-    for length in [*range(len(raw) - 40, len(raw)), *range(0, len(raw) - 40, 23)]:
-        file.write_bytes(raw[:length])
-        refused(file, "is no whole portable ticket")
-
-
-def test_every_changed_byte_is_refused(file):
-    raw = file.read_bytes()
-    for position in range(len(raw)):
-        changed = bytearray(raw)
-        changed[position] ^= 0x41
+    cuts = [raw[:n] for n in (*range(0, len(raw) - 40, 23), *range(len(raw) - 40, len(raw)))]
+    flips = [raw[:n] + bytes([raw[n] ^ 0x41]) + raw[n + 1 :] for n in range(len(raw))]
+    for changed in (*cuts, *flips):
         file.write_bytes(changed)
         refused(file, "is no whole portable ticket")
 
@@ -166,6 +152,9 @@ def rewrite(file, change):
     safetensors.numpy.save_file(arrays, file, texts)
 
 
+KERNEL = "Dense_0/kernel"
+
+
 def _set(name, value):
     return lambda arrays, about: arrays.update({name: np.asarray(value)})
 
@@ -180,9 +169,6 @@ def _drop(name):
 
 def _shorten(name):
     return lambda arrays, about: arrays.update({name: arrays[name].ravel()[:-1].copy()})
-
-
-KERNEL = "Dense_0/kernel"
 
 
 def _inside(name):
@@ -212,10 +198,7 @@ def _inside(name):
         (_set("theta_0/Dense_0", np.ones(3)), "the leaves of theta_0 are others"),
         (_set("theta_1/w", np.ones(3)), "parts that are none of a ticket: .'theta_1'"),
         (_about("prunable", "Dense_0/kernel"), "prunable is some names of leaves"),
-        (_about("prunable", ["Dense_9/kernel"]), "'Dense_9/kernel', which is no leaf"),
-        (_about("prunable", [KERNEL]), "the mask prunes in leaf 'head/kernel'"),
         (_about("meta", [1]), "meta, and settings in it, are dicts"),
-        (_about("meta", {"level": "2"}), "level of a ticket is a whole number"),
         (_about("meta", {"level": 2**31}), r"whole number in \[0, 2147483647\]; got 2147483648"),
         (_about("meta", {"nominal": True}), r"nominal of a ticket lies in \[0, 1\]; got True"),
         (_inside("Dense_0"), "'Dense_0/bias' lies inside of another leaf"),

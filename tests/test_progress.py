@@ -12,16 +12,6 @@ import pytest
 from ltjax.command.progress import Progress
 
 
-class Clock:
-    """Seconds that pass only when told."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 class Terminal(io.StringIO):
     def isatty(self):
         return True
@@ -32,54 +22,48 @@ class Broken(io.StringIO):
         raise BrokenPipeError
 
 
-def run(stream, total, moves, **settings):
-    """Does `moves`, pairs of seconds and of units done in them."""
-    clock = Clock()
-    with Progress(total, label="train", stream=stream, clock=clock, **settings) as progress:
+def run(stream, total, moves, *, skipped=0, note="", **settings):
+    """Does `moves`, pairs of seconds that pass and of units done in them."""
+    now = [1000.0]
+    with Progress(
+        total, label="train", stream=stream, clock=lambda: now[0], **settings
+    ) as progress:
+        progress.skip(skipped)
         for seconds, n in moves:
-            clock.now += seconds
-            progress.advance(n)
+            now[0] += seconds
+            progress.advance(n, note)
     return stream.getvalue().splitlines()
 
 
-def test_plain_lines_say_how_much_is_done_and_the_time_left():
-    assert run(io.StringIO(), 3000, [(8, 1200), (12, 1800)]) == [
-        "train 0 % (0 of 3000 steps)",
-        "train 40 % (1200 of 3000 steps) 12 s left",
-        "train 100 % (3000 of 3000 steps) done in 20 s",
-    ]
-
-
 @pytest.mark.parametrize(
-    ("moves", "between"),
+    ("total", "moves", "between"),
     [
-        pytest.param([(0.01, 1)] * 1000, 9, id="fast: every tenth"),
-        pytest.param([(1, 1)] * 1000, 99, id="slow: every ten seconds"),
-        pytest.param([(60, 500), (60, 500)], 1, id="coarse: every report"),
+        (3000, [(8, 1200), (12, 1800)], ["train 40 % (1200 of 3000 steps) 12 s left"]),
+        (2, [(59, 1), (0, 1)], ["train 50 % (1 of 2 steps) 59 s left"]),
+        (2, [(185, 1), (0, 1)], ["train 50 % (1 of 2 steps) 3 min 5 s left"]),
+        (2, [(7800, 1), (0, 1)], ["train 50 % (1 of 2 steps) 2 h 10 min left"]),
+        (0, [], []),
+        (1000, [(0.01, 1)] * 1000, 9),  # Fast: every tenth.
+        (1000, [(1, 1)] * 1000, 99),  # Slow: every ten seconds.
+        (1000, [(60, 500), (60, 500)], 1),  # Coarse: every report.
     ],
 )
-def test_plain_lines_are_few(moves, between):
-    shown = run(io.StringIO(), 1000, moves)
-    assert len(shown) == between + 2
-    assert shown[0] == "train 0 % (0 of 1000 steps)"
-    assert shown[-1].startswith("train 100 % (1000 of 1000 steps) done in ")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(59, "59 s"), (185, "3 min 5 s"), (2 * 3600 + 600, "2 h 10 min")]
-)
-def test_time_is_told_in_words(seconds, words):
-    assert f"50 % (1 of 2 steps) {words} left" in run(io.StringIO(), 2, [(seconds, 1)])[1]
+def test_plain_lines_are_few_and_say_how_much_is_done_and_the_time_left(total, moves, between):
+    first, *found, last = run(io.StringIO(), total, moves)
+    assert first == f"train {100 if not total else 0} % (0 of {total} steps)"
+    assert last.startswith(f"train 100 % ({total} of {total} steps) done in ")
+    assert between in (found, len(found))
 
 
 def test_skipped_work_does_not_promise_speed():
-    clock, stream = Clock(), io.StringIO()
-    with Progress(100, label="train", stream=stream, clock=clock) as progress:
-        progress.skip(80)
-        clock.now += 10
-        progress.advance(10, "level 3")
+    shown = run(io.StringIO(), 100, [(10, 10)], skipped=80, note="level 3")
     # 10 units took 10 s and 10 are left; the 80 came for nothing.
-    assert "train 90 % (90 of 100 steps) 10 s left, level 3" in stream.getvalue()
+    assert shown[1] == "train 90 % (90 of 100 steps) 10 s left, level 3"
+    with Progress(100, label="train", stream=Terminal()) as progress:
+        progress.skip(80)
+        progress.advance(10)
+        state = progress._bar.format_dict
+    assert (state["n"], state["initial"]) == (90, 80)  # tqdm's rate is (n - initial) / elapsed.
 
 
 def test_a_failure_is_not_called_done():
@@ -89,20 +73,10 @@ def test_a_failure_is_not_called_done():
     assert stream.getvalue().splitlines()[-1] == "train 50 % (5 of 10 steps) stopped after 0 s"
 
 
-def test_no_work_is_all_done():
-    assert run(io.StringIO(), 0, [])[-1] == "train 100 % (0 of 0 steps) done in 0 s"
-
-
 def test_a_terminal_gets_a_bar():
-    stream = Terminal()
-    with Progress(10, unit="level", label="train", stream=stream) as progress:
-        progress.skip(4)
-        progress.advance(6, "density 0.8")
-    shown = stream.getvalue()
-    assert "\r" in shown
-    assert "train 100 %" in shown
-    assert "10 of 10 levels" in shown
-    assert "density 0.8" in shown
+    shown = "".join(run(Terminal(), 10, [(1, 6)], skipped=4, note="density 0.8", unit="level"))
+    for words in ("train   0 %|", "train 100 %", "10 of 10 levels", "density 0.8"):
+        assert words in shown
 
 
 @pytest.mark.parametrize(("columns", "shown"), [(100, "100 %|█"), (0, "100 % (3 of 3 steps) done")])
@@ -122,19 +96,14 @@ def test_a_terminal_of_unknown_width_gets_lines(columns, shown):
     assert shown in text.decode()
 
 
-def test_skipped_work_does_not_count_in_the_rate_of_the_bar():
-    with Progress(100, label="train", stream=Terminal()) as progress:
-        progress.skip(80)
-        progress.advance(10)
-        state = progress._bar.format_dict
-    assert (state["n"], state["initial"]) == (90, 80)  # tqdm's rate is (n - initial) / elapsed.
-
-
 @pytest.mark.parametrize("terminal", [False, True])
-@pytest.mark.parametrize("kind", [io.StringIO, Broken])
-def test_no_stream_stops_the_work(kind, terminal):
-    stream = kind()
-    stream.isatty = lambda: terminal
+@pytest.mark.parametrize("kind", [io.StringIO, Broken, None])
+def test_no_stream_stops_the_work(kind, terminal, monkeypatch, capsys):
+    stream = kind and kind()
+    if stream is None:
+        monkeypatch.setattr("sys.stderr", None)
+    else:
+        stream.isatty = lambda: terminal
     with Progress(10, label="train", stream=stream) as progress:
         if kind is io.StringIO:
             stream.close()
@@ -142,10 +111,4 @@ def test_no_stream_stops_the_work(kind, terminal):
         progress.skip(1)
         progress.advance(4)
     assert progress._done == 10
-
-
-def test_without_standard_error_nothing_is_shown(monkeypatch, capsys):
-    monkeypatch.setattr("sys.stderr", None)
-    with Progress(2, label="train") as progress:
-        progress.advance(2)
     assert capsys.readouterr().out == ""

@@ -7,6 +7,8 @@ import itertools
 import json
 import pathlib
 import re
+import shutil
+import types
 
 from flax import linen as nn
 import jax
@@ -22,11 +24,12 @@ from ltjax.lottery import Level, Ticket
 from ltjax.lottery import ticket as tickets
 from ltjax.storage import checkpoints
 from ltjax.storage import tickets as storage
-from ltjax.storage.journal import DiskKeeper
-from ltjax.storage.run_directory import RunDir
+from ltjax.storage.journal import Journal
+from ltjax.storage.run_directory import RunDirectory
 from ltjax.training import Trainer
 from tests import toys
 from tests.conftest import assert_trees_equal, small_params
+from tests.fakes import record
 
 THETAS = ("theta_0", "theta_k", "theta_S")
 NET, DATA = toys.net(), toys.blobs()
@@ -39,74 +42,30 @@ def host(tree):
     return jax.tree.map(np.asarray, tree)
 
 
-def random_ticket(shapes, *, density, stats=None):
-    rng = np.random.default_rng(0)
-
-    def drawn(leaf):
-        return rng.normal(size=leaf.shape).astype(np.float32)
-
-    kernels = [n for n in trees.names(shapes) if n.endswith("kernel")]
-    mask = trees.map_with_name(
-        lambda n, p: rng.random(p.shape) < (density if n in kernels else 2.0), shapes
-    )
-    thetas = {name: Variables(jax.tree.map(drawn, shapes), stats or {}) for name in THETAS}
-    return Ticket(mask=mask, prunable=tuple(kernels), meta={"level": 4, "seed": 1}, **thetas)
+def assert_same(ours, theirs):
+    """The same tickets (or levels), what they say of themselves included."""
+    for name in ("mask", *THETAS):
+        assert_trees_equal(host(getattr(ours, name)), host(getattr(theirs, name)))
+    rest = ("meta", "level", "density", "records", "prunable")
+    assert [getattr(ours, n, None) for n in rest] == [getattr(theirs, n, None) for n in rest]
 
 
 @pytest.fixture
 def ticket():
-    stats = {"norm_0": {"mean": np.arange(4.0, dtype=np.float32)}}
-    return random_ticket(host(small_params()), density=0.3, stats=stats)
-
-
-@pytest.mark.parametrize("stats", [True, False])
-def test_a_saved_ticket_comes_back_bit_for_bit(stats, ticket, tmp_path):
-    if not stats:
-        ticket = random_ticket(host(small_params()), density=0.3)
-    storage.save(ticket, tmp_path / "ticket")
-    again = storage.load(tmp_path / "ticket")
-    assert_trees_equal(tickets.as_tree(again), tickets.as_tree(ticket))
-    assert again.mask["head"]["kernel"].dtype == bool
-    assert (again.prunable, again.meta) == (ticket.prunable, ticket.meta)
-
-
-def test_what_is_no_ticket_is_refused(tmp_path):
-    checkpoints.save(tmp_path / "other", {"x": np.ones(3)}, meta={})
-    with pytest.raises(ValueError, match="is a checkpoint but no ticket"):
-        storage.load(tmp_path / "other")
-    checkpoints.save(tmp_path / "bare", {"x": np.ones(3)}, meta={"kind": "ticket"})
-    with pytest.raises(ValueError, match="bare holds no ticket: the ticket consists of mask,"):
-        storage.load(tmp_path / "bare")
-    with pytest.raises(ValueError, match="no checkpoint at"):
-        storage.load(tmp_path / "nothing")
-
-
-@pytest.mark.parametrize("harm", ["delete", "truncate"])
-def test_a_damaged_ticket_is_refused(harm, ticket, tmp_path):
-    storage.save(ticket, tmp_path / "ticket")
-    file = max(
-        (p for p in (tmp_path / "ticket").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
+    rng, shapes = np.random.default_rng(0), small_params()
+    kernels = [n for n in trees.names(shapes) if n.endswith("kernel")]
+    mask = trees.map_with_name(
+        lambda n, p: rng.random(p.shape) < (0.3 if n in kernels else 2.0), shapes
     )
-    if harm == "delete":
-        file.unlink()
-    else:
-        file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"corrupt at .*; save it again"):
-        storage.load(tmp_path / "ticket")
+    drawn = lambda leaf: rng.normal(size=leaf.shape).astype(np.float32)  # noqa: E731
+    stats = {"norm_0": {"mean": np.arange(4.0, dtype=np.float32)}}
+    thetas = {name: Variables(jax.tree.map(drawn, shapes), stats) for name in THETAS}
+    return Ticket(mask=mask, prunable=tuple(kernels), meta={"level": 4, "seed": 1}, **thetas)
 
 
-def test_a_sparse_ticket_is_a_small_file_with_exact_values(tmp_path):
-    shapes = toys.net("lenet-300-100", shape=(28, 28, 1), classes=10).shapes().params
-    ticket = random_ticket(shapes, density=0.05)
-    storage.export(ticket, tmp_path / "ticket.safetensors")
-    dense = 4 * sum(leaf.size for leaf in jax.tree.leaves(shapes))
-    assert (tmp_path / "ticket.safetensors").stat().st_size < dense / 10
-    again = storage.load(tmp_path / "ticket.safetensors")
-    assert_trees_equal(again.mask, ticket.mask)
-    kept = host(masks.apply(ticket.theta_0.params, ticket.mask))
-    assert_trees_equal(again.theta_0.params, kept)
-    assert again.theta_k == again.theta_S == Variables({}, {})
-    assert (again.prunable, again.meta) == (ticket.prunable, ticket.meta)
+def test_a_saved_ticket_comes_back_bit_for_bit(ticket, tmp_path):
+    storage.save(ticket, tmp_path / "ticket")
+    assert_same(storage.load(tmp_path / "ticket"), ticket)
 
 
 class Weighted(nn.Module):
@@ -128,7 +87,7 @@ def test_names_with_a_slash_are_found_saved_exported_and_moved(tmp_path):
     assert "WeightNorm_0/Dense_0/kernel/scale" in trees.names(ticket.mask)
     assert jax.tree.leaves(ticket.theta_0.stats)
     storage.save(ticket, tmp_path / "it")
-    assert_trees_equal(tickets.as_tree(storage.load(tmp_path / "it")), tickets.as_tree(ticket))
+    assert_same(storage.load(tmp_path / "it"), ticket)
     storage.export(ticket, tmp_path / "it.safetensors", values=THETAS)
     again = storage.load(tmp_path / "it.safetensors")
     for name in THETAS:
@@ -163,103 +122,75 @@ def renamed(tree):
     return {("other" if k == "head" else k): v for k, v in tree.items()}
 
 
-MASK = ("mask",)
-THETA = ("theta_S", "params")
+MASK, META, ABOUT = ("tree", "mask"), ("meta",), ("prunable",)
+THETA, STATS = ("tree", "theta_S", "params"), ("tree", "theta_k", "stats")
+EMPTY = {"params": {}, "stats": {}}
 FAULTS = [
     (MASK, leafwise(np.float32), "leaf 'conv_0/bias' of the mask is float32; a mask is boolean"),
     (MASK, leafwise(np.int8, only="head/kernel"), "'head/kernel' of the mask is int8"),
-    (
-        MASK,
-        leafwise(lambda x: x[:-1], only="dense_0/kernel"),
-        "is [10, 10] in theta_0 and [9, 10] in the mask",
-    ),
+    (MASK, leafwise(lambda x: x[:-1], only="dense_0/kernel"), "in theta_0 and [9, 10] in the mask"),
     (MASK, leafwise(lambda x: x.T, only="head/kernel"), "is [10, 3] in theta_0 and [3, 10]"),
     (MASK, leafwise(lambda x: x[None]), "in theta_0 and [1, 4] in the mask"),
     (MASK, leafwise(np.zeros_like, only="head/bias"), "prunes in leaf 'head/bias', which is not"),
     (MASK, renamed, "prunable names 'head/kernel', which is no leaf of the mask"),
-    (MASK, lambda tree: np.ones(3, bool), "the mask must be nested dicts of arrays"),
+    (MASK, np.ones(3, bool), "the mask must be nested dicts of arrays"),
     (THETA, leafwise(np.complex64), "is complex64[4] in theta_S and float32[4] in theta_0"),
     (THETA, leafwise(np.float64), "is float64[4] in theta_S and float32[4] in theta_0"),
     (THETA, spoilt(np.nan), "leaf 'dense_0/kernel' of theta_S has values that are not finite"),
     (THETA, spoilt(-np.inf), "of theta_S has values that are not finite"),
     (THETA, renamed, "is [3] in theta_S and absent in the mask"),
     (THETA, lambda tree: tree["head"], "in theta_S and absent in the mask"),
-    (THETA, lambda tree: np.ones(3, np.float32), "theta_S must be nested dicts of arrays"),
+    (THETA, np.ones(3, np.float32), "theta_S must be nested dicts of arrays"),
+    (STATS, leafwise(np.int32), "'statistics/norm_0/mean' is int32[4] in theta_k and float"),
+    (STATS, {}, "is absent in theta_k and float32[4] in theta_0"),
+    (STATS, leafwise(lambda x: x * np.nan), "of theta_k has values that are not"),
+    (STATS[:2], {"params": {}}, "theta_k consists of params, stats; got"),
+    (STATS[:2], np.ones(2), "theta_k consists of params, stats; got ndarray"),
+    (("tree",), {"theta_0": EMPTY}, "the ticket consists of mask,"),
+    (("tree",), lambda tree: tree | {"theta_9": 1}, "the ticket consists of mask, theta_0,"),
     (
-        ("theta_k", "stats"),
-        leafwise(np.int32),
-        "'statistics/norm_0/mean' is int32[4] in theta_k and float",
-    ),
-    (("theta_k", "stats"), lambda tree: {}, "is absent in theta_k and float32[4] in theta_0"),
-    (("theta_k", "stats"), leafwise(lambda x: x * np.nan), "of theta_k has values that are not"),
-    (
-        ("theta_k",),
-        lambda tree: {"params": tree["params"]},
-        "theta_k consists of params, stats; got",
-    ),
-    (("theta_k",), lambda tree: np.ones(2), "theta_k consists of params, stats; got ndarray"),
-    (
-        (),
-        lambda tree: {k: v for k, v in tree.items() if k != "mask"},
-        "the ticket consists of mask,",
-    ),
-    ((), lambda tree: tree | {"theta_9": np.ones(1)}, "the ticket consists of mask, theta_0,"),
-    (
-        (),
+        ("tree",),
         lambda tree: tree | {t: leafwise(np.complex64)(tree[t]) for t in THETAS},
         "of theta_0 is complex64; weights are floats",
     ),
-    ((), lambda tree: tree | {t: {"params": {}, "stats": {}} for t in THETAS}, "knows none of its"),
-]
-STRANGE = [
-    ("prunable", "head/kernel", "prunable is some names of leaves; got 'head/kernel'"),
-    ("prunable", [], "prunable is some names of leaves; got ()"),
-    ("prunable", None, "prunable is some names of leaves; got None"),
-    ("prunable", {"head/kernel": 1}, "prunable is some names of leaves"),
-    ("prunable", ["nothing"], "prunable names 'nothing', which is no leaf of the mask"),
-    ("prunable", [3], "prunable names 3, which is no leaf of the mask"),
-    ("prunable", [["head/kernel"]], "prunable names ['head/kernel'], which is no leaf"),
-    ("prunable", ["head/kernel"], "the mask prunes in leaf"),
-    ("meta", None, "meta, and settings in it, are dicts; got None"),
-    ("meta", [1, 2], "meta, and settings in it, are dicts; got [1, 2]"),
-    ("meta", {"settings": "lenet"}, "meta, and settings in it, are dicts"),
-    ("meta", {"level": "two"}, "level of a ticket is a whole number in [0, 2147483647]; got 'two'"),
-    ("meta", {"level": -1}, "level of a ticket is a whole number"),
-    ("meta", {"level": 1.5}, "level of a ticket is a whole number"),
-    ("meta", {"replicate": [0]}, "replicate of a ticket is a whole number"),
-    ("meta", {"density": 7}, "density of a ticket lies in [0, 1]; got 7"),
-    ("meta", {"density": "all"}, "density of a ticket lies in [0, 1]; got 'all'"),
-    ("kind", "run", "is a checkpoint but no ticket"),
+    (("tree",), lambda tree: tree | dict.fromkeys(THETAS, EMPTY), "knows none of its"),
+    (ABOUT, "head/kernel", "prunable is some names of leaves; got 'head/kernel'"),
+    (ABOUT, [], "prunable is some names of leaves; got ()"),
+    (ABOUT, None, "prunable is some names of leaves; got None"),
+    (ABOUT, {"head/kernel": 1}, "prunable is some names of leaves"),
+    (ABOUT, ["nothing"], "prunable names 'nothing', which is no leaf of the mask"),
+    (ABOUT, [3], "prunable names 3, which is no leaf of the mask"),
+    (ABOUT, [["head/kernel"]], "prunable names ['head/kernel'], which is no leaf"),
+    (ABOUT, ["head/kernel"], "the mask prunes in leaf"),
+    (META, None, "meta, and settings in it, are dicts; got None"),
+    (META, [1, 2], "meta, and settings in it, are dicts; got [1, 2]"),
+    (META, {"settings": "lenet"}, "meta, and settings in it, are dicts"),
+    (META, {"level": "two"}, "level of a ticket is a whole number in [0, 2147483647]; got 'two'"),
+    (META, {"level": -1}, "level of a ticket is a whole number"),
+    (META, {"level": 1.5}, "level of a ticket is a whole number"),
+    (META, {"replicate": [0]}, "replicate of a ticket is a whole number"),
+    (META, {"density": 7}, "density of a ticket lies in [0, 1]; got 7"),
+    (META, {"density": "all"}, "density of a ticket lies in [0, 1]; got 'all'"),
+    (("kind",), "run", "is a checkpoint but no ticket"),
 ]
 
 
 def changed(tree, path, change):
     if not path:
-        return change(tree)
+        return change(tree) if callable(change) else change
     return tree | {path[0]: changed(tree[path[0]], path[1:], change)}
-
-
-def assert_refused(path, message):
-    with pytest.raises(ValueError, match=re.escape(message)) as caught:
-        storage.load(path)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize(("part", "change", "message"), FAULTS)
 def test_every_part_of_a_saved_ticket_is_checked(part, change, message, ticket, monkeypatch):
-    about = {"kind": "ticket", "prunable": list(ticket.prunable), "meta": ticket.meta}
-    tree = changed(host(tickets.as_tree(ticket)), part, change)
-    monkeypatch.setattr(checkpoints, "load", lambda path: (tree, about))
-    assert_refused("it", message)
-
-
-@pytest.mark.parametrize(("name", "value", "message"), STRANGE)
-def test_what_a_saved_ticket_says_of_itself_is_checked(name, value, message, ticket, monkeypatch):
-    about = {"kind": "ticket", "prunable": list(ticket.prunable), "meta": ticket.meta}
     tree = host(tickets.as_tree(ticket))
-    monkeypatch.setattr(checkpoints, "load", lambda path: (tree, about | {name: value}))
-    assert_refused("it", message)
+    saved = {"tree": tree, "kind": "ticket", "prunable": list(ticket.prunable), "meta": ticket.meta}
+    saved = changed(saved, part, change)
+    monkeypatch.setattr(checkpoints, "load", lambda path: (saved["tree"], saved))
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        storage.load("it")
+    assert "\n" not in str(caught.value)
+    assert "it " in str(caught.value)
 
 
 def test_what_is_no_ticket_is_neither_saved_nor_moved(ticket, tmp_path):
@@ -332,19 +263,19 @@ def find(keep, *, last=None):
 
 @contextlib.contextmanager
 def keeping(path, *, every=0.0):
-    run = RunDir(path, "run", SETTINGS, {"seed": 3})
+    run = RunDirectory(path, "run", SETTINGS, {"seed": 3})
     stream = io.StringIO()
     with run.create(), Progress(36, label="find", stream=stream) as progress:
-        yield run, DiskKeeper(run, progress, steps=12, every=every)
+        yield run, Journal(run, progress, steps=12, every=every)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A finished search on disk, and the same search without a disk."""
     out = tmp_path_factory.mktemp("whole")
-    with keeping(out, every=1e9) as (run, keeper):
-        _ = find(keeper)
-        run.finish(keeper.pieces)
+    with keeping(out, every=1e9) as (run, journal):
+        _ = find(journal)
+        run.finish(journal.pieces)
     return run.path, find(lottery.once)
 
 
@@ -352,30 +283,21 @@ def files(path):
     return {p.name: p.read_bytes() for p in sorted((path / "records").iterdir())}
 
 
-def arrays(level):
-    return {"mask": level.mask, **{n: getattr(level, n) for n in THETAS}}
-
-
 def test_a_search_is_read_from_its_run_as_it_was_found(whole):
     path, plain = whole
     read = storage.levels(path)
     assert len(read) == 3
     for a, b in zip(read, plain, strict=True):
-        assert_trees_equal(host(arrays(a)), host(arrays(b)))
-        assert (a.level, a.density, a.prunable) == (b.level, b.density, b.prunable)
-        assert a.records == b.records
+        assert_same(a, b)
 
 
 def test_one_ticket_is_read_from_a_run(whole):
     path, plain = whole
     for level, replicate in itertools.product((0, 2), (0, 1)):
-        ours, theirs = (
-            storage.load(path, level=level, replicate=replicate),
-            plain[level].ticket(replicate),
-        )
-        assert_trees_equal(host(tickets.as_tree(ours)), host(tickets.as_tree(theirs)))
+        ours = storage.load(path, level=level, replicate=replicate)
+        meta = {"settings": SETTINGS, "provenance": {"seed": 3}}
+        assert_same(ours, plain[level].ticket(replicate, meta=meta))
         assert (ours.meta["level"], ours.meta["replicate"]) == (level, replicate)
-        assert ours.meta["settings"] == SETTINGS
     assert storage.load(path).meta["level"] == 2
     with pytest.raises(ValueError, match="has levels 0 to 2; got level 3"):
         storage.load(path, level=3)
@@ -405,7 +327,7 @@ def test_a_ticket_that_failed_is_not_taken_out_of_a_run(whole, monkeypatch):
     ("change", "message"),
     [
         (lambda tree: tree | {"mask": leafwise(np.float32)(tree["mask"])}, "a mask is boolean"),
-        (lambda tree: {"mask": tree["mask"]}, "KeyError: 'theta_"),
+        (lambda tree: {"mask": tree["mask"]}, "KeyError: 'split'"),
         (lambda tree: tree | {"theta_S": {"params": {}}}, "TypeError"),
     ],
 )
@@ -435,7 +357,7 @@ def test_a_run_of_strange_tickets_is_refused_in_one_line(change, message, whole,
     ],
 )
 def test_a_run_that_is_no_search_says_what_it_is(settings, finished, message, tmp_path):
-    with RunDir(tmp_path, "run", settings, {}).create() as run:
+    with RunDirectory(tmp_path, "run", settings, {}).create() as run:
         if finished:
             run.finish([])
     with pytest.raises(ValueError, match=message):
@@ -452,31 +374,69 @@ def test_settings_are_read_from_a_run_and_from_its_ticket(whole, ticket, tmp_pat
         storage.settings(tmp_path / "made")
 
 
+def test_a_journal_takes_pieces_as_values_and_believes_its_own_arrays_only(tmp_path, capsys):
+    piece, tree = types.SimpleNamespace(name="a_00", steps=4, members=3), {"x": np.arange(3)}
+    computed = []
+
+    def compute(resume, observe):
+        computed.append(resume)
+        return tree, [record()]
+
+    def ask(out):
+        run = RunDirectory(out, out.name, SETTINGS, {})
+        with run.create(), Progress(12, label="all", stream=io.StringIO()) as progress:
+            weights = {"steps": lambda p: p.steps, "weight": lambda p: p.members}
+            journal = Journal(run, progress, **weights)
+            found, records = journal(piece, compute)
+            assert_trees_equal(found, tree)
+            assert records == [record()]
+            assert progress._done == 12
+            assert journal.pieces == ["a_00"]
+        return run.ticket("a_00")
+
+    ours, theirs = (ask(tmp_path / name) for name in ("a", "b"))
+    assert ask(tmp_path / "a") == ours
+    assert len(computed) == 2
+    shutil.rmtree(ours)
+    theirs.rename(ours)  # Of the same piece, but made in another run.
+    assert ask(tmp_path / "a") == ours
+    assert len(computed) == 3
+    told = "a_00 holds 'a_00' of 'b' instead of 'a_00' of 'a'; the piece is computed again"
+    assert told in capsys.readouterr().err
+
+
+def test_arrays_that_do_not_fit_on_the_disk_are_not_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=23))
+    with pytest.raises(OSError, match=r"disk of .* is full"), keeping(tmp_path) as (run, journal):
+        journal("a", lambda resume, observe: ({"x": np.zeros(3)}, []))
+    assert not run.ticket("a").exists()
+    assert not run.piece_done("a")
+
+
 def test_a_second_pass_computes_nothing(whole):
     path, plain = whole
-    with keeping(path.parent) as (_, keeper):
-        again = find(keeper)
+    with keeping(path.parent) as (_, journal):
+        again = find(journal)
     assert TRAINER.legs == 0
-    assert keeper.pieces == ["source_00", "source_01", "source_02"]
+    assert journal.pieces == ["source_00", "source_01", "source_02"]
     for a, b in zip(again, plain, strict=True):
-        assert_trees_equal(host(arrays(a)), host(arrays(b)))
-        assert a.records == b.records
+        assert_same(a, b)
 
 
 # A search has 4 legs at level 0 and 3 after a rewind to step 5, the evaluation at the start first.
 @pytest.mark.parametrize(("last", "left"), [(2, 8), (6, 4), (7, 4)])
 def test_an_interrupted_search_goes_on_and_ends_with_the_same_bytes(last, left, whole, tmp_path):
     path, plain = whole
-    with keeping(tmp_path) as (run, keeper), pytest.raises(Killed):
-        find(keeper, last=last)
+    with keeping(tmp_path) as (run, journal), pytest.raises(Killed):
+        find(journal, last=last)
     with pytest.raises(ValueError, match="no finished search"):
         storage.levels(run.path)
-    with keeping(tmp_path) as (run, keeper):
-        again = find(keeper)
-        run.finish(keeper.pieces)
+    with keeping(tmp_path) as (run, journal):
+        again = find(journal)
+        run.finish(journal.pieces)
     assert TRAINER.legs == left
     for a, b in zip(again, plain, strict=True):
-        assert_trees_equal(host(arrays(a)), host(arrays(b)))
+        assert_same(a, b)
     assert files(run.path) == files(path)
     assert not run.partial.exists()
     assert json.loads((run.path / "settings.json").read_text()) == SETTINGS

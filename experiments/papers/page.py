@@ -23,7 +23,7 @@ from ltjax.command import config
 from ltjax.report import document, style
 from ltjax.report.document import Cell, Fold, Pairs, Part, Picture, Table, Text, plain
 from ltjax.statistics import analysis
-from ltjax.training.records import write_whole
+from ltjax.command.paths import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawn

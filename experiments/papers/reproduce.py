@@ -20,8 +20,8 @@ from ltjax.command.progress import Progress, duration
 from ltjax.core import trees
 from ltjax.statistics import analysis
 from ltjax.storage import run_directory
-from ltjax.storage.journal import DiskKeeper as Journal
-from ltjax.storage.run_directory import RunDir as RunDirectory
+from ltjax.storage.journal import Journal
+from ltjax.storage.run_directory import RunDirectory
 
 _UNIT = 3e-3  # Of work: about a microsecond of one core for each step and weight of a network.
 
@@ -129,9 +129,8 @@ def train(paper: Paper, settings: Any, figures: Sequence[Figure], shop: Workshop
         for piece in pieces:
             if piece.name not in needed:
                 progress.skip(piece.steps * weight(piece))
-        by_name = {piece.name: piece for piece in pieces}
         journal = Journal(
-            run, progress, steps=lambda n: by_name[n].steps, weight=lambda n: weight(by_name[n]),
+            run, progress, steps=lambda piece: piece.steps, weight=weight,
             every=settings.save_seconds,
         )  # fmt: skip
         training.run(left, shop, journal)
@@ -223,7 +222,7 @@ def read(path: pathlib.Path) -> tuple[Paper, Results]:
             "run the command again with this one, or report it with the other"
         )
     settings = config.from_dict(paper.settings, values, what=str(run.settings_file))
-    for fault in run.damage():
+    for fault in run.lost():
         print(f"note: {fault}; it is left out, run its command again", file=sys.stderr)
     return paper, Results(run, settings)
 

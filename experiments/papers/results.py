@@ -7,7 +7,7 @@ from experiments.papers.convergence import Convergence
 from ltjax.core.types import Tree
 from ltjax.statistics import analysis
 from ltjax.storage import checkpoints
-from ltjax.storage.run_directory import RunDir
+from ltjax.storage.run_directory import RunDirectory
 from ltjax.training.records import Record
 
 
@@ -19,7 +19,7 @@ class Results:
       settings: of the paper.
     """
 
-    def __init__(self, run: RunDir, settings: Any) -> None:
+    def __init__(self, run: RunDirectory, settings: Any) -> None:
         self.run, self.settings = run, settings
         self._records: dict[str, list[Record]] = {}
         self._trees: dict[str, Tree] = {}

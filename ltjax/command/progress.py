@@ -1,16 +1,19 @@
 """Progress: a bar on a terminal, plain lines elsewhere."""
 
 from collections.abc import Callable
+import contextlib
 import os
 import sys
 import time
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
 import tqdm
 
 _SECONDS = 10.0  # A plain line after this time ...
 _SHARE = 0.1  # ... or after this share of the work, whichever comes first.
+_unseen = contextlib.suppress(OSError, ValueError, AttributeError)
+"""Around what shows something: the stream may be closed, broken or absent."""
 
 
 class _Bar(tqdm.tqdm):
@@ -48,10 +51,20 @@ class Progress:
     def __enter__(self) -> Self:
         """Starts the clock and shows the first state."""
         self._begin = self._clock()
-        if self._has_columns():
-            self._bar = self._safely(self._make_bar)
+        with _unseen:
+            if self._has_columns():
+                self._bar = _Bar(
+                    total=self._total,
+                    desc=self._label,
+                    unit=f" {self._unit}",
+                    file=self._stream,
+                    dynamic_ncols=True,
+                    smoothing=0,  # The mean rate, as in the plain lines.
+                    bar_format="{desc} {percentage:3.0f} %|{bar}| {n_fmt} of {total_fmt}{unit}s "
+                    "[{elapsed} gone, {remaining} left{postfix}]",
+                )
         if self._bar is None:
-            self._line(self._left(""))
+            self._line("")
         return self
 
     def __exit__(
@@ -61,78 +74,57 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         """Shows the last state, whether the work ended or broke off."""
-        del error, trace
-        if self._bar is not None:
-            self._safely(self._bar.close)
+        if self._bar is None:
+            spent = duration(self._clock() - self._begin)
+            self._line(f"stopped after {spent}" if kind else f"done in {spent}")
             return
-        spent = duration(self._clock() - self._begin)
-        self._line(f"stopped after {spent}" if kind else f"done in {spent}")
+        with _unseen:
+            self._bar.close()
 
     def advance(self, n: int, note: str = "") -> None:
         """Counts `n` units of work as just done; `note` is shown beside them."""
         self._done += n
-        if (bar := self._bar) is not None:
-            if note:
-                self._safely(lambda: bar.set_postfix_str(note, refresh=False))
-            self._safely(lambda: bar.update(n))
-        elif self._done < self._total and self._is_due():
-            self._line(self._left(note))
+        if self._bar is not None:
+            with _unseen:
+                if note:
+                    self._bar.set_postfix_str(note, refresh=False)
+                self._bar.update(n)
+        elif self._done < self._total and (
+            self._clock() - self._shown_at >= _SECONDS
+            or self._done - self._shown >= _SHARE * self._total
+        ):
+            parts = [note] if note else []
+            if fresh := self._done - self._skipped:
+                seconds = (self._clock() - self._begin) / fresh * (self._total - self._done)
+                parts.insert(0, f"{duration(seconds)} left")
+            self._line(", ".join(parts))
 
     def skip(self, n: int) -> None:
         """Counts `n` units as done before: they tell nothing about the time left."""
         self._done += n
         self._skipped += n
-        if (bar := self._bar) is not None:
-            bar.initial += n
-            bar.n += n
-            bar.last_print_n += n
-            self._safely(bar.refresh)
+        if self._bar is not None:
+            self._bar.initial += n
+            self._bar.n += n
+            self._bar.last_print_n += n
+            with _unseen:
+                self._bar.refresh()
 
     def _has_columns(self) -> bool:
         """Whether the stream is a terminal that knows its width; one of width 0 shows no bar."""
-        if not self._safely(lambda: self._stream.isatty()):
+        if not self._stream.isatty():
             return False
-        size = self._safely(lambda: os.get_terminal_size(self._stream.fileno()))
-        return size is None or size.columns > 0
-
-    def _make_bar(self) -> _Bar:
-        return _Bar(
-            total=self._total,
-            desc=self._label,
-            unit=f" {self._unit}",
-            file=self._stream,
-            dynamic_ncols=True,
-            smoothing=0,  # The mean rate, as in the plain lines.
-            bar_format="{desc} {percentage:3.0f} %|{bar}| {n_fmt} of {total_fmt}{unit}s "
-            "[{elapsed} gone, {remaining} left{postfix}]",
-        )
-
-    def _is_due(self) -> bool:
-        late = self._clock() - self._shown_at >= _SECONDS
-        return late or self._done - self._shown >= _SHARE * self._total
-
-    def _left(self, note: str) -> str:
-        """The estimate of the time left, where there is one, and the note."""
-        fresh = self._done - self._skipped
-        parts = [note] if note else []
-        if fresh > 0:
-            seconds = (self._clock() - self._begin) / fresh * max(self._total - self._done, 0)
-            parts.insert(0, f"{duration(seconds)} left")
-        return ", ".join(parts)
+        with _unseen:
+            return os.get_terminal_size(self._stream.fileno()).columns > 0
+        return True
 
     def _line(self, text: str) -> None:
         self._shown_at, self._shown = self._clock(), self._done
         percent = 100 * self._done // self._total if self._total else 100
         line = f"{self._label} {percent} % ({self._done} of {self._total} {self._unit}s) {text}"
-        self._safely(lambda: self._stream.write(line.rstrip() + "\n"))
-        self._safely(lambda: self._stream.flush())
-
-    def _safely(self, action: Callable[[], Any]) -> Any:
-        """Does `action`, or nothing where the stream is closed, broken or absent."""
-        try:
-            return action()
-        except (OSError, ValueError, AttributeError):
-            return None
+        with _unseen:
+            self._stream.write(line.rstrip() + "\n")
+            self._stream.flush()
 
 
 def duration(seconds: float) -> str:

@@ -7,8 +7,7 @@ it; one that is damaged all the same is noticed and built again.
 from collections.abc import Callable
 import os
 import pathlib
-import secrets
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 import zipfile
 
 from absl import logging
@@ -66,13 +65,9 @@ def _read(path: pathlib.Path) -> Arrays:
 
 def _write(path: pathlib.Path, arrays: Arrays) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            # NumPy before 2.2 would take allow_pickle=False for an array of that name.
-            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+
+    def write(file: BinaryIO) -> None:
+        # NumPy before 2.2 would take allow_pickle=False for an array of that name.
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+    paths.write_whole(path, write)

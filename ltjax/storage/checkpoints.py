@@ -23,8 +23,7 @@ from ltjax.command import paths
 from ltjax.core import trees
 from ltjax.core.types import Tree
 
-_FORMAT = 2
-_AS_THEY_ARE = 1  # The format whose keys lie on the disk as they are.
+_FORMAT = 2  # In format 1 keys lie on the disk as they are.
 _SUMS = "SHA256SUMS"
 
 
@@ -45,37 +44,39 @@ def save(path: str | os.PathLike[str], tree: Tree, *, meta: Mapping[str, Any]) -
       ValueError: where the tree or `meta` cannot be stored, or something else lies at `path`.
     """
     path = _absolute(path)
-    if path.exists() and not _is_ours(path):
+    ours = path.is_dir() and ((path / _SUMS).is_file() or not any(path.iterdir()))
+    if path.exists() and not ours:
         raise ValueError(f"{path} is there and no checkpoint; it is left alone, give another path")
     tree = _keys(tree, escape)
-    leaves = dict(zip(trees.names(tree), jax.tree.leaves(tree), strict=True))
-    if not leaves:
+    if not jax.tree.leaves(tree):
         raise ValueError(f"checkpoint {path} would hold no array; give a tree that has leaves")
-    about = {"format": _FORMAT, "meta": _as_json(meta), "keys": {}, "empty": {}}
-    for name, leaf in leaves.items():
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            about["keys"][name] = str(jax.random.key_impl(leaf))
-        elif leaf.size == 0:  # Orbax refuses arrays of no elements.
-            about["empty"][name] = [leaf.dtype.name, list(leaf.shape)]
+    try:
+        told = json.loads(json.dumps(dict(meta), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"meta of a checkpoint must be JSON: {error}") from error
+    about = {"format": _FORMAT, "meta": told, "keys": {}, "empty": {}}
 
     def stored(name: str, leaf: Any) -> Any:
-        if name in about["empty"]:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            about["keys"][name] = str(jax.random.key_impl(leaf))
+            return jax.random.key_data(leaf)
+        if leaf.size == 0:  # Orbax refuses arrays of no elements.
+            about["empty"][name] = [leaf.dtype.name, list(leaf.shape)]
             return np.zeros((1,), bool)
-        return jax.random.key_data(leaf) if name in about["keys"] else leaf
+        return leaf
 
     # Host arrays restore on any device layout, and keys as numbers with every jax.
     host = jax.tree.map(np.asarray, jax.device_get(trees.map_with_name(stored, tree)))
     new, old = _beside(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if old.exists() and not path.exists():  # A kill between the two renames below.
+    if _there(path) == old:
         os.rename(old, path)
     for leftover in (old, *path.parent.glob(new.name + "*")):
         shutil.rmtree(leftover, ignore_errors=True)
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         items = ocp.args.Composite(tree=ocp.args.StandardSave(host), meta=ocp.args.JsonSave(about))
         checkpointer.save(new, items)
-    lines = [f"{_sum(file)}  {name}\n" for name, file in _files(new).items()]
-    (new / _SUMS).write_text("".join(lines))
+    (new / _SUMS).write_text("".join(f"{of}  {name}\n" for name, of in _sums(new).items()))
     if path.exists():
         os.rename(path, old)
     os.rename(new, path)
@@ -84,8 +85,7 @@ def save(path: str | os.PathLike[str], tree: Tree, *, meta: Mapping[str, Any]) -
 
 def exists(path: str | os.PathLike[str]) -> bool:
     """Whether `load` finds a checkpoint at `path`, whole or damaged."""
-    path = _absolute(path)
-    return path.exists() or _beside(path)[1].exists()
+    return _there(_absolute(path)).exists()
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Tree, dict[str, Any]]:
@@ -98,21 +98,26 @@ def load(path: str | os.PathLike[str]) -> tuple[Tree, dict[str, Any]]:
       ValueError: where there is no whole checkpoint at `path`.
     """
     path = _absolute(path)
-    _, old = _beside(path)
-    found = old if old.exists() and not path.exists() else path
+    found = _there(path)
     if not found.exists():
         raise ValueError(f"no checkpoint at {path}; give the directory of a finished one")
-    _check_sums(found)
+    if not (found / _SUMS).is_file():
+        raise ValueError(f"{found} is no whole checkpoint: it has no {_SUMS}; save it again")
+    lines = (found / _SUMS).read_bytes().decode(errors="replace").splitlines()
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    sums = _sums(found)
+    for name in sorted({*sums, *listed}):
+        if sums.get(name) != listed.get(name):
+            raise ValueError(f"checkpoint {found} is corrupt at {name!r}; save it again")
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             items = ocp.args.Composite(tree=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore())
             restored = checkpointer.restore(found, items)
         tree, about = restored["tree"], restored["meta"]
         known = about["format"]
-        if known in (_AS_THEY_ARE, _FORMAT):
+        if known in (1, _FORMAT):
             tree = trees.map_with_name(functools.partial(_loaded, about), tree)
-            tree = _keys(tree, unescape if known == _FORMAT else str)
-            return tree, dict(about["meta"])
+            return _keys(tree, str if known == 1 else unescape), dict(about["meta"])
     except Exception as error:  # Orbax and TensorStore raise what they like.
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ValueError(f"checkpoint {path} cannot be read by this orbax: {reason}") from error
@@ -147,13 +152,25 @@ def _absolute(path: str | os.PathLike[str]) -> pathlib.Path:
     return found
 
 
-def _is_ours(path: pathlib.Path) -> bool:
-    """Whether a new checkpoint may replace what lies there."""
-    return path.is_dir() and ((path / _SUMS).is_file() or not any(path.iterdir()))
-
-
 def _beside(path: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     return path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
+
+
+def _there(path: pathlib.Path) -> pathlib.Path:
+    """The checkpoint at `path`, moved aside where a kill came between the renames of `save`."""
+    _, old = _beside(path)
+    return old if old.exists() and not path.exists() else path
+
+
+def _sums(directory: pathlib.Path) -> dict[str, str]:
+    """The checksum of each file by name; hidden files are the file system's."""
+    found = {}
+    for path in sorted(p for p in directory.rglob("*") if p.is_file() and p.name[0] != "."):
+        if path.name != _SUMS:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[path.relative_to(directory).as_posix()] = digest
+    return found
 
 
 def _keys(tree: Any, rename: Callable[[str], str], name: str = "tree") -> Any:
@@ -171,32 +188,3 @@ def _keys(tree: Any, rename: Callable[[str], str], name: str = "tree") -> Any:
         kind = type(tree).__name__
         raise ValueError(f"{name!r} is a {kind}; a checkpoint holds nested dicts of arrays")
     return tree
-
-
-def _as_json(meta: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return json.loads(json.dumps(dict(meta), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"meta of a checkpoint must be JSON: {error}") from error
-
-
-def _files(directory: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The files of a checkpoint by name; hidden ones are the file system's."""
-    found = sorted(p for p in directory.rglob("*") if p.is_file() and p.name[0] != ".")
-    return {p.relative_to(directory).as_posix(): p for p in found if p.name != _SUMS}
-
-
-def _sum(file: pathlib.Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _check_sums(found: pathlib.Path) -> None:
-    if not (found / _SUMS).is_file():
-        raise ValueError(f"{found} is no whole checkpoint: it has no {_SUMS}; save it again")
-    lines = (found / _SUMS).read_bytes().decode(errors="replace").splitlines()
-    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    files = _files(found)
-    for name in sorted({*files, *listed}):
-        if name not in files or _sum(files[name]) != listed.get(name):
-            raise ValueError(f"checkpoint {found} is corrupt at {name!r}; save it again")

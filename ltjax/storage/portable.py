@@ -32,7 +32,6 @@ from ltjax.core.types import Tree
 from ltjax.lottery import ticket as tickets
 from ltjax.lottery.ticket import Ticket
 from ltjax.storage.checkpoints import escape, unescape
-from ltjax.training import records as results
 from ltjax.training.records import STARTS
 
 _FORMAT = "ltjax-ticket 2"
@@ -86,7 +85,7 @@ def export(
     texts["format"] = _FORMAT
     texts["sha256"] = _digest(texts, arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
-    results.write_whole(path, safetensors.numpy.save(arrays, texts))
+    paths.write_whole(path, safetensors.numpy.save(arrays, texts))
 
 
 def read(path: str | os.PathLike[str]) -> Ticket:

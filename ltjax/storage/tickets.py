@@ -1,21 +1,20 @@
 """Tickets on disk: saved one by one, read out of a run, exported to one small file."""
 
 import os
-import pathlib
 from typing import Any
 
 from ltjax.command import paths
 from ltjax.core import masks
-from ltjax.core.types import Variables
+from ltjax.core.types import Tree, Variables
 from ltjax.lottery import ticket as tickets
 from ltjax.lottery.level import Level, Piece, failed_steps
 from ltjax.lottery.ticket import Ticket
-from ltjax.storage import checkpoints, portable
+from ltjax.storage import checkpoints, journal, portable
 from ltjax.storage.portable import export
-from ltjax.storage.run_directory import RunDir
+from ltjax.storage.run_directory import RunDirectory
 from ltjax.training import population
 
-__all__ = ["export", "is_run", "levels", "load", "origin", "save", "settings"]
+__all__ = ["export", "is_run", "levels", "load", "save", "settings"]
 
 
 def save(ticket: Ticket, path: str | os.PathLike[str]) -> None:
@@ -49,7 +48,19 @@ def load(path: str | os.PathLike[str], *, level: int | None = None, replicate: i
     """
     path = paths.local(path, "ticket")
     if is_run(path):
-        return _of_run(path, level, replicate)
+        found = levels(path)
+        number = len(found) - 1 if level is None else level
+        if not 0 <= number < len(found):
+            raise ValueError(f"{path} has levels 0 to {len(found) - 1}; got level {level}")
+        run = RunDirectory.at(path)
+        origin = {"settings": run.settings(), "provenance": run.latest_provenance()}
+        ticket = found[number].ticket(replicate, meta=origin)
+        try:
+            tickets.check(ticket)
+        except ValueError as error:
+            at = f"replicate {replicate} of level {number} of {path}"
+            raise ValueError(f"{at}: {error}") from error
+        return ticket
     if level is not None or replicate:
         raise ValueError(f"{path} holds one ticket; level and replicate choose from a run")
     if path.is_file():
@@ -63,29 +74,10 @@ def load(path: str | os.PathLike[str], *, level: int | None = None, replicate: i
         raise ValueError(f"{path} holds no ticket: {error}") from error
 
 
-def _of_run(path: pathlib.Path, level: int | None, replicate: int) -> Ticket:
-    found = levels(path)
-    number = len(found) - 1 if level is None else level
-    if not 0 <= number < len(found):
-        raise ValueError(f"{path} has levels 0 to {len(found) - 1}; got level {level}")
-    ticket = found[number].ticket(replicate, meta=origin(path))
-    try:
-        tickets.check(ticket)
-    except ValueError as error:
-        raise ValueError(f"replicate {replicate} of level {number} of {path}: {error}") from error
-    return ticket
-
-
 def is_run(path: str | os.PathLike[str]) -> bool:
     """Whether `path` is the directory of a run rather than of a ticket."""
     path = paths.local(path, "ticket")
-    return RunDir(path.parent, path.name, {}, {}).settings_file.exists()
-
-
-def origin(run: str | os.PathLike[str]) -> dict[str, Any]:
-    """Where the tickets of a run come from: settings, seed, versions, device."""
-    directory = RunDir.at(run)
-    return {"settings": directory.settings(), "provenance": directory.latest_provenance()}
+    return RunDirectory(path.parent, path.name, {}, {}).settings_file.exists()
 
 
 def settings(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -95,7 +87,7 @@ def settings(path: str | os.PathLike[str]) -> dict[str, Any]:
       ValueError: where there is neither, or the ticket does not say.
     """
     if is_run(path):
-        return RunDir.at(path).settings()
+        return RunDirectory.at(path).settings()
     meta = load(path).meta
     if "settings" not in meta:
         raise ValueError(f"ticket {path} does not say its settings; transfer it in Python")
@@ -108,56 +100,46 @@ def levels(run: str | os.PathLike[str]) -> list[Level]:
     Raises:
       ValueError: where `run` is no directory of a finished search.
     """
-    directory = RunDir.at(run)
-    for fault in directory.lost() if directory.finished else ():
-        raise ValueError(f"{fault}; run its command again")
+    directory = RunDirectory.at(run)
+    if directory.finished and (lost := directory.lost()):
+        raise ValueError(f"{lost[0]}; run its command again")
     if not directory.finished or not directory.piece_done(Piece("source", 0).name):
         raise ValueError(f"{run} {_what_it_is(directory)}")
     found: list[Level] = []
+    first: Tree = {}
     while directory.piece_done(piece := Piece("source", len(found)).name):
-        tree, meta = checkpoints.load(directory.ticket(piece))
-        if meta.get("piece") != piece:
-            raise ValueError(
-                f"{directory.ticket(piece)} holds {meta.get('piece')!r}; run the command of "
-                f"{directory.path} again"
-            )
+        path = directory.ticket(piece)
+        try:
+            tree = journal.read_arrays(directory, piece, path)
+        except ValueError as error:
+            raise ValueError(f"{error}; run the command of {directory.path} again") from error
         records = directory.read_piece(piece)
         try:
-            if not found:
-                theta_0, theta_k = (Variables(**tree[name]) for name in ("theta_0", "theta_k"))
-                split = tree["split"]
-            else:
-                theta_0, theta_k, split = found[0].theta_0, found[0].theta_k, found[0].split
-            found.append(
-                Level(
-                    level=records[0].level,
-                    nominal=records[0].nominal,
-                    mask=tree["mask"],
-                    theta_0=theta_0,
-                    theta_k=theta_k,
-                    theta_S=Variables(**tree["theta_S"]),
-                    prunable=tuple(records[0].layers),
-                    records=records,
-                    split=split,
-                    failed_step=failed_steps(records),
-                )
+            first = first or tree  # Level 0 keeps what all levels share.
+            thetas = {"theta_0": first, "theta_k": first, "theta_S": tree}
+            level = Level(
+                level=records[0].level,
+                nominal=records[0].nominal,
+                mask=tree["mask"],
+                prunable=tuple(records[0].layers),
+                records=records,
+                split=first["split"],
+                failed_step=failed_steps(records),
+                **{name: Variables(**held[name]) for name, held in thetas.items()},
             )
-            tickets.check_parts(found[-1])
-            _check_kept(found[-1])
+            tickets.check_parts(level)
+            _check_kept(level)
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise ValueError(
                 f"{piece} of {run} holds no tickets: {type(error).__name__}: {error}; delete "
                 f"{directory.path} and run the command again"
             ) from error
+        found.append(level)
     return found
 
 
 def _check_kept(level: Level) -> None:
-    """Refuses masks that are not those of the records beside them.
-
-    Raises:
-      ValueError: with both numbers.
-    """
+    """Refuses masks that are not those of the records beside them."""
     for record in level.records:
         mask = population.member(level.mask, record.replicate)
         kept = masks.count(mask, level.prunable).kept
@@ -167,7 +149,7 @@ def _check_kept(level: Level) -> None:
             )
 
 
-def _what_it_is(run: RunDir) -> str:
+def _what_it_is(run: RunDirectory) -> str:
     """What a run is that is no finished search, and what to give instead."""
     asked = run.settings()
     if "target" in asked:  # A transfer.

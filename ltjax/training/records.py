@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import json
 import math
-import os
-import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -90,16 +88,6 @@ class Record:
     failed_step: int | None = None
     repeat: int = 0
 
-    @property
-    def kernel_density(self) -> float:
-        """Share of the weights of all kernels that are kept, in [0, 1]."""
-        return (self.kernels - self.prunable + self.kept) / self.kernels
-
-    @property
-    def total_density(self) -> float:
-        """Share of all parameters that are kept, in [0, 1]."""
-        return (self.total - self.prunable + self.kept) / self.total
-
 
 def curve_fields(
     steps: Sequence[int],
@@ -130,17 +118,17 @@ def curve_fields(
         raise ValueError(f"the best evaluation is judged on one of {JUDGES}; got {judged_on!r}")
     count = int(np.sum(curve["ran"]))
     steps = list(steps[:count])
+    values = {name: np.asarray(curve[name][:count], float) for name in _CURVES}
     lists = {
-        name: [_finite(v) for v in np.asarray(curve[name][:count], float).round(DIGITS)]
-        for name in _CURVES
+        name: [float(v) if np.isfinite(v) else None for v in found.round(DIGITS)]
+        for name, found in values.items()
     }
     lists["train_loss"][:1] = [None][:count]
     best = count - 1
     if judged_on != "last":
-        values = np.asarray(curve[f"{judged_on}_{measure}"][:count], float)
-        values = -values if measure == "loss" else values
-        sound = np.isfinite(values) & np.isfinite(curve[f"{judged_on}_loss"][:count])
-        best = int(np.argmax(np.where(sound, values, -np.inf))) if sound.any() else -1
+        judged = values[f"{judged_on}_{measure}"] * (-1 if measure == "loss" else 1)
+        sound = np.isfinite(judged) & np.isfinite(values[f"{judged_on}_loss"])
+        best = int(np.argmax(np.where(sound, judged, -np.inf))) if sound.any() else -1
     if judged_on != "validation":
         lists["validation_accuracy"] = lists["validation_loss"] = []
     if failed_step >= 0:
@@ -155,10 +143,6 @@ def curve_fields(
         "final_accuracy": accuracies[-1] if count else 0.0,
         "failed_step": failed_step if failed_step >= 0 else None,
     }
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def dumps(records: Iterable[Record]) -> str:
@@ -183,75 +167,63 @@ def loads(text: str) -> list[Record]:
     return records
 
 
-class _Values(NamedTuple):
-    """What the values of a field must be, in words and as a test."""
-
-    must: str
-    holds: Callable[[Any], bool]
+def _whole(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
-def _whole(value: Any, low: int = 0) -> bool:
-    return type(value) is int and value >= low
-
-
-def _number(value: Any, high: float = 1e39) -> bool:  # Above what float32 holds.
+def _number(value: Any, high: float) -> bool:
     return type(value) in (int, float) and 0 <= value <= high
 
 
-def _list(value: Any, holds: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list) and all(map(holds, value))
+def _each(value: Any, holds: Callable[[Any], bool], kind: type = list) -> bool:
+    return isinstance(value, kind) and all(map(holds, value.values() if kind is dict else value))
 
 
-def _layers(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        _list(counts, _whole) and len(counts) == 2 and counts[0] <= counts[1]
-        for counts in value.values()
-    )
-
-
-_TEXT = _Values("a text", lambda v: isinstance(v, str) and bool(v))
-_COUNT = _Values("a whole number of at least 0", _whole)
-_SHARE = _Values("a number in [0, 1]", lambda v: _number(v, 1))
-_SHARES = _Values("a list of numbers in [0, 1]", lambda v: _list(v, _SHARE.holds))
-_LOSSES = _Values(
-    "a list of numbers of at least 0, or null",
-    lambda v: _list(v, lambda x: x is None or _number(x)),
-)
-_FIELDS: Mapping[str, _Values] = {
-    **dict.fromkeys(("phase", "arm"), _TEXT),
-    **dict.fromkeys(("level", "replicate", "repeat"), _COUNT),
-    **dict.fromkeys(("kept", "prunable", "kernels", "total"), _COUNT),
-    **dict.fromkeys(("nominal", "density", "accuracy", "final_accuracy"), _SHARE),
-    **dict.fromkeys(("validation_accuracy", "test_accuracy"), _SHARES),
-    **dict.fromkeys(("train_loss", "validation_loss", "test_loss"), _LOSSES),
-    "layers": _Values("by layer its kept and its prunable weights", _layers),
-    "dense": _Values(
-        "by layer its weights", lambda v: isinstance(v, dict) and all(map(_whole, v.values()))
-    ),
-    "steps": _Values(
+_RULES: Mapping[Any, tuple[str, Callable[[Any], bool]]] = {
+    str: ("a text", lambda v: isinstance(v, str) and v != ""),
+    int: ("a whole number of at least 0", _whole),
+    int | None: ("a step, or null", lambda v: v is None or _whole(v)),
+    float: ("a number in [0, 1]", lambda v: _number(v, 1)),
+    list[int]: (
         "whole numbers, each above the one before",
-        lambda v: _list(v, _whole) and v == sorted(set(v)),
+        lambda v: _each(v, _whole) and v == sorted(set(v)),
     ),
-    "judged_on": _Values(f"one of {', '.join(JUDGES)}", lambda v: v in JUDGES),
-    "best_step": _Values("a step, or -1", lambda v: _whole(v, -1)),
-    "failed_step": _Values("a step, or null", lambda v: v is None or _whole(v)),
+    list[float]: ("a list of numbers in [0, 1]", lambda v: _each(v, lambda x: _number(x, 1))),
+    list[float | None]: (
+        "a list of numbers of at least 0, or null",
+        lambda v: _each(v, lambda x: x is None or _number(x, 1e39)),  # Above float32.
+    ),
+    dict[str, int]: ("by layer its weights", lambda v: _each(v, _whole, dict)),
+    dict[str, tuple[int, int]]: (
+        "by layer its kept and its prunable weights",
+        lambda v: _each(v, lambda x: _each(x, _whole) and len(x) == 2 and x[0] <= x[1], dict),
+    ),
+    "judged_on": (f"one of {', '.join(JUDGES)}", lambda v: v in JUDGES),
+    "best_step": ("a step, or -1", lambda v: type(v) is int and v >= -1),
 }
+"""What a field must be, in words and as a test: by its name, else by its type."""
 
 
 def _checked(found: Any) -> Record:
     if not isinstance(found, dict):
         raise ValueError("is no JSON object")
-    known = {field.name for field in dataclasses.fields(Record)}
-    for name in sorted(found.keys() ^ known):
-        raise ValueError(f"{'lacks' if name in known else 'has an unknown'} field {name!r}")
-    for name, (must, holds) in _FIELDS.items():
-        if not holds(found[name]):
-            raise ValueError(_wrong(name, found[name], must))
+    types = {field.name: field.type for field in dataclasses.fields(Record)}
+    for name in sorted(found.keys() ^ types.keys()):
+        raise ValueError(f"{'lacks' if name in types else 'has an unknown'} field {name!r}")
+    for name, kind in types.items():
+        must, holds = _RULES.get(name, _RULES[kind])
+        _require(found, name, holds(found[name]), must)
     record = Record(**{**found, "layers": {n: tuple(c) for n, c in found["layers"].items()}})
-    for name, holds, must in _implied(record):
-        if not holds:
-            raise ValueError(_wrong(name, getattr(record, name), must))
+    for law in _implied(record):
+        _require(found, *law)
     return record
+
+
+def _require(found: Mapping[str, Any], name: str, holds: bool, must: str) -> None:
+    if not holds:
+        text = json.dumps(found[name])
+        shown = text if len(text) <= 40 else f"{text[:37]}..."
+        raise ValueError(f"has {name}={shown}; it must be {must}")
 
 
 def _implied(r: Record) -> Iterator[tuple[str, bool, str]]:
@@ -279,24 +251,3 @@ def _implied(r: Record) -> Iterator[tuple[str, bool, str]]:
     if r.steps:
         last = r.test_accuracy[-1]
         yield "final_accuracy", r.final_accuracy == last, f"{last}, the last of `test_accuracy`"
-
-
-def _wrong(name: str, value: Any, must: str) -> str:
-    text = json.dumps(value)
-    return f"has {name}={text if len(text) <= 40 else f'{text[:37]}...'}; it must be {must}"
-
-
-def write_whole(path: pathlib.Path, content: str | bytes) -> None:
-    """Writes a file so that it is there whole or not at all, also after a kill."""
-    raw = content.encode() if isinstance(content, str) else content
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            written = file.write(raw)
-            assert written == len(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # A full disk does not say where.
-        raise
