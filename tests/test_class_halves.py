@@ -87,7 +87,7 @@ def test_all_splits_halves_and_tables_train_by_one_program(whole):
     made = [lab.task(s.task).trainer(lab.task(s.task).network(s.model, s.init)) for s in searches]
     assert len({id(trainer) for trainer in made}) == 1
     # One compile for each size of population: two splits, and two splits of two densities.
-    assert [legs._cache_size() for _, _, legs in made[0]._programs.values()] == [2]
+    assert made[0].program(2).leg._cache_size() == 2
 
 
 HALVES = (splits_.FIRST, splits_.SECOND)

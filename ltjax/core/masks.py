@@ -78,15 +78,6 @@ def sparse(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def __getattr__(name: str) -> Any:
-    if name == "hold":
-        raise AttributeError(
-            "masks.hold was a link behind the optimizer, which then saw the pruned weights; "
-            "wrap the optimizer: masks.sparse(optimizer, mask)"
-        )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
 def _check_masked(params: Tree, mask: Mask) -> None:
     _check_layout(params, mask)
     leaves = zip(trees.names(params), *map(jax.tree.leaves, (params, mask)), strict=True)
@@ -149,7 +140,7 @@ class Count(NamedTuple):
 
 def count(mask: Mask, prunable: Collection[str]) -> Count:
     """Counts what `mask` keeps of the leaves named in `prunable`."""
-    leaves = dict(zip(trees.names(mask), jax.tree.leaves(mask), strict=True))
+    leaves = trees.by_name(mask)
     layers = {name: (int(leaves[name].sum()), leaves[name].size) for name in prunable}
     kept, size = (sum(pair[i] for pair in layers.values()) for i in (0, 1))
     dense, kernels, total = trees.weights(mask, prunable)
@@ -159,11 +150,6 @@ def count(mask: Mask, prunable: Collection[str]) -> Count:
 def complement(mask: Mask, prunable: Collection[str]) -> Mask:
     """Keeps exactly what `mask` pruned; leaves that are not prunable stay all True."""
     return trees.map_with_name(lambda n, m: ~m if n in prunable else m, mask)
-
-
-def intersect(a: Mask, b: Mask) -> Mask:
-    """Keeps what both keep."""
-    return jax.tree.map(jnp.logical_and, a, b)
 
 
 def permute_within(key: Key, tree: Tree, prunable: Collection[str]) -> Tree:
@@ -184,15 +170,8 @@ def permute_within(key: Key, tree: Tree, prunable: Collection[str]) -> Tree:
 
 def permute_across(key: Key, mask: Mask, prunable: Collection[str]) -> Mask:
     """Permutes the mask over all prunable leaves at once; their densities become alike."""
-    all_names, leaves = trees.names(mask), jax.tree.leaves(mask)
-    chosen = [i for i, name in enumerate(all_names) if name in prunable]
-    flat = jax.random.permutation(key, jnp.concatenate([leaves[i].ravel() for i in chosen]))
-    offset = 0
-    for i in chosen:
-        size, shape = leaves[i].size, leaves[i].shape
-        leaves[i] = flat[offset : offset + size].reshape(shape)
-        offset += size
-    return jax.tree.unflatten(jax.tree.structure(mask), leaves)
+    chosen = [name for name in trees.names(mask) if name in prunable]
+    return trees.parted(jax.random.permutation(key, trees.joined(mask, chosen)), mask, chosen)
 
 
 class Overlap(NamedTuple):
@@ -212,16 +191,7 @@ def overlap(first: Mask, second: Mask, prunable: Collection[str]) -> Overlap:
 
     `only_first` is the one-sided difference that paper 002 prints (its Kept - Overlap).
     """
-    a, b = (
-        jnp.concatenate(
-            [
-                leaf.ravel()
-                for name, leaf in zip(trees.names(m), jax.tree.leaves(m), strict=True)
-                if name in prunable
-            ]
-        )
-        for m in (first, second)
-    )
+    a, b = (trees.joined(mask, prunable) for mask in (first, second))
     both, kept_a, kept_b = int((a & b).sum()), int(a.sum()), int(b.sum())
     size = a.size
     chance = kept_a * kept_b / size

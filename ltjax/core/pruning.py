@@ -49,20 +49,11 @@ def keep_best(
       key: of the order among equal scores; always the same one by default.
     """
     key = jax.random.key(0) if key is None else key
-    where = {name: i for i, name in enumerate(trees.names(mask))}
-    live_leaves, treedef = jax.tree.flatten(mask)
-    score_leaves = treedef.flatten_up_to(scores)
     for number, group in enumerate(groups):
-        chosen = [where[name] for name in group]
-        live = jnp.concatenate([live_leaves[i].ravel() for i in chosen])
-        flat = jnp.concatenate([score_leaves[i].ravel() for i in chosen])
+        flat, live = (trees.joined(tree, group) for tree in (scores, mask))
         kept = _best(flat, live, counts[number], keys.derive(key, "ties", number))
-        offset = 0
-        for i in chosen:
-            size, shape = live_leaves[i].size, live_leaves[i].shape
-            live_leaves[i] = kept[offset : offset + size].reshape(shape)
-            offset += size
-    return treedef.unflatten(live_leaves)
+        mask = trees.parted(kept, mask, group)
+    return mask
 
 
 def _best(scores: jax.Array, live: jax.Array, count: jax.Array, key: Key) -> jax.Array:
@@ -184,7 +175,7 @@ def spread(params: Tree, plan: Plan) -> Plan:
     forms = trees.axes(params)
     shapes = {
         name: _own_shape(leaf.shape, forms.get(name))
-        for name, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True)
+        for name, leaf in trees.by_name(params).items()
         if name in plan.prunable
     }
     sizes = tuple(count * math.prod(shape) for count, shape in shapes.values())
@@ -261,10 +252,7 @@ def plan(
     """
     _check_rates(rate, rates or {}, scope, levels)
     kind_of = trees.kinds(params, head=head)
-    sizes = {
-        name: int(leaf.size)
-        for name, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True)
-    }
+    sizes = {name: int(leaf.size) for name, leaf in trees.by_name(params).items()}
     rule_of: dict[str, tuple[str, float]] = {}
     for pattern, value in (rates or {}).items():
         for name in trees.select(pattern, kind_of):
@@ -313,10 +301,9 @@ def of_mask(mask: Mask, prunable: Sequence[str]) -> Plan:
     Raises:
       ValueError: where the mask has no such leaf, or keeps nothing of them.
     """
-    leaves = dict(zip(trees.names(mask), jax.tree.leaves(mask), strict=True))
+    leaves = trees.by_name(mask)
     for name in prunable:
-        if name not in leaves:
-            raise ValueError(trees.unknown(name, leaves, "leaf of the mask"))
+        trees.require(name, leaves, "leaf of the mask")
     sizes = tuple(int(leaves[name].size) for name in prunable)
     kept = tuple(int(leaves[name].sum()) for name in prunable)
     if not sum(kept):
@@ -333,8 +320,7 @@ def _check_rates(rate: float, rates: Mapping[str, float], scope: str, levels: in
                 f"{name} is the share of the remaining weights pruned a round, in [0, 1) (0.2 for "
                 f"20 %); got {value}"
             )
-    if scope not in SCOPES:
-        raise ValueError(trees.unknown(scope, SCOPES, "scope"))
+    trees.require(scope, SCOPES, "scope")
     if levels < 0:
         raise ValueError(f"levels is the number of rounds, 0 or more; got {levels}")
 

@@ -105,7 +105,7 @@ def synflow(params: Params, probe: Probe) -> Scores:
     forms = trees.axes(params)
     kernels = {
         name: forms[name].sizes(leaf.shape)
-        for name, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True)
+        for name, leaf in trees.by_name(params).items()
         if name in forms
     }
 
@@ -123,9 +123,8 @@ def synflow(params: Params, probe: Probe) -> Scores:
         here = trees.map_with_name(scaled, positive)
         total, (slopes, slope) = jax.value_and_grad(flow, (0, 1))(here, image * bright)
         scores = jax.tree.map(jnp.multiply, here, slopes)
-        of = dict(zip(trees.names(scores), jax.tree.leaves(scores), strict=True))
+        of, weights = trees.by_name(scores), trees.by_name(here)
         finite = [jnp.isfinite(leaf).all() for leaf in of.values()]
-        weights = dict(zip(trees.names(here), jax.tree.leaves(here), strict=True))
         large = [(of[n] > _TINY).any() | ~weights[n].any() for n in kernels]
         added = sum((leaf.sum() for n, leaf in of.items() if n.endswith("bias")), 0.0)
         euler = [jnp.abs((image * bright * slope).sum() + added - total) <= _EXACT * total]

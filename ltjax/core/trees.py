@@ -11,6 +11,7 @@ import math
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 from ltjax.core.types import Tree
 
@@ -35,6 +36,27 @@ def _part(key: Any) -> str:
         if hasattr(key, attribute):
             return str(getattr(key, attribute))
     return str(key)
+
+
+def by_name(tree: Tree) -> dict[str, Any]:
+    """The leaves of nested dicts by name, in the order of `jax.tree.leaves`."""
+    return dict(zip(names(tree), jax.tree.leaves(tree), strict=True))
+
+
+def joined(tree: Tree, chosen: Iterable[str]) -> jax.Array:
+    """The entries of some leaves as one vector, leaf by leaf in the order of `chosen`."""
+    leaves = by_name(tree)
+    return jnp.concatenate([leaves[name].ravel() for name in chosen])
+
+
+def parted(vector: jax.Array, tree: Tree, chosen: Iterable[str]) -> Tree:
+    """`tree` with the entries of some leaves taken from a vector: undoes `joined`."""
+    leaves, offset = by_name(tree), 0
+    for name in chosen:
+        size, shape = leaves[name].size, leaves[name].shape
+        leaves[name] = vector[offset : offset + size].reshape(shape)
+        offset += size
+    return map_with_name(lambda name, _: leaves[name], tree)
 
 
 def map_with_name(function: Any, tree: Tree, *rest: Tree) -> Tree:
@@ -239,8 +261,7 @@ def check_same_layout(ours: Tree, theirs: Tree, *, what: str) -> None:
     Raises:
       ValueError: naming the first leaf that differs.
     """
-    a = dict(zip(names(ours), jax.tree.leaves(ours), strict=True))
-    b = dict(zip(names(theirs), jax.tree.leaves(theirs), strict=True))
+    a, b = by_name(ours), by_name(theirs)
     for name in [*a, *b]:
         left, right = (_layout(t[name]) if name in t else "absent" for t in (a, b))
         if left != right:

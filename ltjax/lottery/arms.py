@@ -5,8 +5,8 @@ that makes a ticket, and keeps the rest. An *arm* is a start point or a control.
 different controls with four names.
 """
 
-from collections.abc import Collection, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,22 +24,11 @@ class Arm(NamedTuple):
     mask: Mask
 
 
-class Move(Protocol):
-    """How a control breaks a ticket."""
-
-    def __call__(
-        self, key: Key, values: Params, fresh: Params, mask: Mask, prunable: Collection[str]
-    ) -> tuple[Params, Mask]:
-        """The values and the mask to train from.
-
-        Args:
-          key: for what is drawn beside `fresh`; another one for each level and draw.
-          values: those of a start point; of a control without `start`, the fresh ones.
-          fresh: newly drawn ones.
-          mask: of the ticket.
-          prunable: names of the leaves that the control may move.
-        """
-        ...
+Move = Callable[[Key, Params, Params, Mask, Collection[str]], tuple[Params, Mask]]
+"""How a control breaks a ticket: (key, values, fresh, mask, prunable) -> the values and the mask to
+train from. The key is another one for each level and draw, `fresh` are newly drawn values, `values`
+those of a start point (of a control without `start`, the fresh ones), and `prunable` names the
+leaves that the control may move."""
 
 
 class Control(NamedTuple):
@@ -60,42 +49,31 @@ class Control(NamedTuple):
     everywhere: bool = False
 
 
-def redraw(
-    key: Key, values: Params, fresh: Params, mask: Mask, prunable: Collection[str]
-) -> tuple[Params, Mask]:
+def _redraw(key: Key, values: Params, fresh: Params, mask: Mask, prunable: Any) -> Any:
     """Fresh values under the same mask."""
     del key, values, prunable
     return fresh, mask
 
 
-def redraw_magnitudes(
-    key: Key, values: Params, fresh: Params, mask: Mask, prunable: Collection[str]
-) -> tuple[Params, Mask]:
+def _redraw_magnitudes(key: Key, values: Params, fresh: Params, mask: Mask, prunable: Any) -> Any:
     """Fresh magnitudes with the signs that the weights had, under the same mask."""
     del key, prunable
     return jax.tree.map(lambda v, f: jnp.sign(v) * jnp.abs(f), values, fresh), mask
 
 
-def move_pairs(
-    key: Key, values: Params, fresh: Params, mask: Mask, prunable: Collection[str]
-) -> tuple[Params, Mask]:
+def _move_pairs(key: Key, values: Params, fresh: Params, mask: Mask, prunable: Any) -> Any:
     """Permutes (mask, value) pairs inside each layer."""
     del fresh
-    moved = masks.permute_within(key, values, prunable)
-    return moved, masks.permute_within(key, mask, prunable)
+    return tuple(masks.permute_within(key, tree, prunable) for tree in (values, mask))
 
 
-def move_mask_within(
-    key: Key, values: Params, fresh: Params, mask: Mask, prunable: Collection[str]
-) -> tuple[Params, Mask]:
+def _move_mask_within(key: Key, values: Params, fresh: Params, mask: Mask, prunable: Any) -> Any:
     """Permutes the mask inside each layer, every weight keeping its own value."""
     del fresh
     return values, masks.permute_within(key, mask, prunable)
 
 
-def move_mask_across(
-    key: Key, values: Params, fresh: Params, mask: Mask, prunable: Collection[str]
-) -> tuple[Params, Mask]:
+def _move_mask_across(key: Key, values: Params, fresh: Params, mask: Mask, prunable: Any) -> Any:
     """Permutes the mask over all layers, under fresh values."""
     del values
     return fresh, masks.permute_across(key, mask, prunable)
@@ -103,15 +81,15 @@ def move_mask_across(
 
 CONTROLS: Mapping[str, Control] = {
     # 004's control 1; 000, Table III; 001's random.
-    "redrawn": Control(redraw, start=False, fresh=True),
-    "shuffled_pairs": Control(move_pairs),
+    "redrawn": Control(_redraw, start=False, fresh=True),
+    "shuffled_pairs": Control(_move_pairs),
     # 004's control 2 (reading 4.10).
-    "shuffled_hidden": Control(move_pairs, hidden=True),
-    "shuffled_mask": Control(move_mask_within, everywhere=True),
+    "shuffled_hidden": Control(_move_pairs, hidden=True),
+    "shuffled_mask": Control(_move_mask_within, everywhere=True),
     # 003's random ticket.
-    "shuffled_globally": Control(move_mask_across, start=False, fresh=True),
+    "shuffled_globally": Control(_move_mask_across, start=False, fresh=True),
     # The signs matter, not the magnitudes (Zhou et al., 2019, https://arxiv.org/abs/1905.01067).
-    "redrawn_magnitudes": Control(redraw_magnitudes, fresh=True),
+    "redrawn_magnitudes": Control(_redraw_magnitudes, fresh=True),
 }
 
 
@@ -205,7 +183,7 @@ def arm(
 
 def filled(tree: Tree, other: Tree, names: Collection[str]) -> Tree:
     """`tree` with the leaves in `names` taken from `other`, where it has them."""
-    theirs = dict(zip(trees.names(other), jax.tree.leaves(other), strict=True))
+    theirs = trees.by_name(other)
     return trees.map_with_name(lambda n, leaf: theirs.get(n, leaf) if n in names else leaf, tree)
 
 
@@ -221,7 +199,7 @@ def head_of(
     theirs, ours = (
         {
             n: leaf.shape
-            for n, leaf in zip(trees.names(p), jax.tree.leaves(p), strict=True)
+            for n, leaf in trees.by_name(p).items()
             if f"/{head}/" in f"/{n}" or f"/{head}_hidden" in f"/{n}"
         }
         for p in (fresh.params, ticket.theta_0.params)
@@ -236,11 +214,7 @@ def check_fits(ticket: Ticket, fresh: Variables, *, new_head: Collection[str]) -
       ValueError: naming the first leaf that differs.
     """
     theirs, ours = (
-        {
-            n: leaf
-            for n, leaf in zip(trees.names(p), jax.tree.leaves(p), strict=True)
-            if n not in new_head
-        }
+        {n: leaf for n, leaf in trees.by_name(p).items() if n not in new_head}
         for p in (fresh.params, ticket.theta_0.params)
     )
     trees.check_same_layout(ours, theirs, what="ticket")

@@ -88,10 +88,14 @@ def _pruner(
         scores = pruning.SCORES[score](params, probe)
         # Weights that are not finite are a failed training, which stops no other.
         sound = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
-        leaves = zip(trees.names(mask), jax.tree.leaves(scores), jax.tree.leaves(mask), strict=True)
-        wrong = {name: (~jnp.isfinite(leaf) & live).any() & sound for name, leaf, live in leaves}
+        rated, live = trees.by_name(scores), trees.by_name(mask)
+        wrong = [
+            (~jnp.isfinite(rated[name]) & live[name]).any() & sound
+            for group in groups
+            for name in group
+        ]
         kept = pruning.keep_best(scores, mask, counts, groups=groups, key=key)
-        return kept, jnp.stack([wrong[name] for group in groups for name in group])
+        return kept, jnp.stack(wrong)
 
     return jax.jit(
         lambda variables, mask, key, share, data, counts: lax.map(
@@ -163,14 +167,13 @@ def one_shot(
     rated = level.theta_0 if at == "start" else level.theta_S
 
     def cut(mask: Mask, counts: Sequence[int], number: int) -> Mask:
-        purpose = ("score at the start", level.replicates, 0 if same_batch else number)
-        if at == "end":
-            purpose = ("cut", level.replicates)
+        at_cut = () if at == "end" else (0 if same_batch else number,)
+        purpose = "cut" if at == "end" else "score at the start"
         return prune(
             rated,
             mask,
             counts,
-            key=keys.keys_for(key, *purpose),
+            key=keys.keys_for(key, purpose, level.replicates, *at_cut),
             groups=plan.groups,
             score=score,
             trainer=trainer if batches else None,
@@ -235,8 +238,7 @@ def check_plan(plan: pruning.Plan, params: Tree) -> None:
     Raises:
       ValueError: naming the layers that differ.
     """
-    leaves = zip(trees.names(params), jax.tree.leaves(params), strict=True)
-    sizes = {name: leaf.size for name, leaf in leaves}
+    sizes = {name: leaf.size for name, leaf in trees.by_name(params).items()}
     for group, size in zip(plan.groups, plan.sizes, strict=True):
         found = sum(sizes.get(name, 0) for name in group)
         if found != size:

@@ -54,8 +54,7 @@ def make(
       ValueError: an unknown name or decay.
     """
     inner = trees.lookup(OPTIMIZERS, name, "optimizer")(momentum, nesterov)
-    if decay not in DECAYS:
-        raise ValueError(trees.unknown(decay, DECAYS, "kind of weight decay"))
+    trees.require(decay, DECAYS, "kind of weight decay")
     links = [inner]
     if weight_decay:
         links.insert(0 if decay == "l2" else 1, optax.add_decayed_weights(weight_decay))

@@ -152,6 +152,11 @@ class Trainer:
         shapes = self.network.shapes().params
         optimizers.check_schedules(self.recipe.optimizer, self.recipe.moving(shapes))
 
+    def program(self, members: int) -> "Program":
+        """What trains so many members, compiled at its first use for each number a device."""
+        spread = min(len(self._devices), members)
+        return _compile(self.network.apply, self.recipe, self._devices[:spread], self._layout)
+
     def optimizer_states(self, members: Member) -> Tree:
         """Fresh optimizer states of a population."""
         return jax.vmap(functools.partial(step.begin, recipe=self.recipe))(members).opt_state
@@ -196,8 +201,7 @@ class Trainer:
             raise ValueError(f"snapshot must lie in 0..{recipe.steps} (the length); got {snapshot}")
         if first or opt_state is not None or np.any(np.asarray(members.schedule_offset)):
             self.check_schedules()
-        devices = self._devices[: min(len(self._devices), count)]
-        program = _compile(self.network.apply, recipe, devices, self._layout)
+        program = self.program(count)
         mesh, padded = program.mesh, _padded(program.mesh, count)
         laid, held = (_place(tree, mesh=mesh, order=padded) for tree in (members, opt_state))
         states = program.begin(laid, held, jnp.int32(first))
@@ -288,7 +292,7 @@ def check(trainer: Trainer, dataset: Dataset | Parts, *, validation: int) -> Non
     _ = optimizers.asked(recipe.optimizer, recipe.moving(shapes))
 
 
-class _Program(NamedTuple):
+class Program(NamedTuple):
     """Jitted `step.begin` and `step.leg` over populations that lie along the mesh."""
 
     mesh: Mesh
@@ -297,7 +301,7 @@ class _Program(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def _compile(apply: Apply, recipe: Recipe, devices: tuple[Any, ...], layout: str) -> _Program:
+def _compile(apply: Apply, recipe: Recipe, devices: tuple[Any, ...], layout: str) -> Program:
     mesh = jax.make_mesh(
         (len(devices),), (_AXIS,), axis_types=(AxisType.Auto,), devices=list(devices)
     )
@@ -320,7 +324,7 @@ def _compile(apply: Apply, recipe: Recipe, devices: tuple[Any, ...], layout: str
         )
 
     # Nothing is donated: states come from outside and go out to observers between the legs.
-    return _Program(mesh, along(begin, each, each, all_), along(leg, each, each, *[all_] * 4))
+    return Program(mesh, along(begin, each, each, all_), along(leg, each, each, *[all_] * 4))
 
 
 def balanced(stopped: np.ndarray, devices: int) -> np.ndarray | None:
