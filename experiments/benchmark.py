@@ -17,7 +17,7 @@ wait for each other, so other work on the machine slows it most. PyTorch is an e
 `pip install 'ltjax[bench]'`; without it there are no ratios.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -29,7 +29,6 @@ import subprocess
 import sys
 from typing import Any
 
-from experiments import benchmark_work
 from experiments.benchmark_work import WORKS, Work
 from ltjax.command import config, paths
 from ltjax.command.config import setting
@@ -77,19 +76,28 @@ def end_children() -> None:
         child.kill()
 
 
+def close() -> None:
+    """Ends all contestants."""
+    end_children()
+    while _RUNNING:
+        _ = _RUNNING.pop().communicate()
+
+
 class Contestant:
-    """A child process, or several that work side by side.
+    """A child process, or several that work side by side, ready to measure.
 
     Args:
       name: what the table calls it.
-      module: `experiments.benchmark_jax` or `experiments.benchmark_torch`.
-      argument: made by `benchmark_work.arguments`.
+      command: what each process runs.
       processes: how many.
+
+    Raises:
+      OSError: where one ends before it is ready.
     """
 
-    def __init__(self, name: str, module: str, argument: str, *, processes: int = 1) -> None:
+    def __init__(self, name: str, command: Sequence[str], processes: int = 1) -> None:
         self.name = name
-        command = [sys.executable, "-m", module, argument]
+        self.rounds: list[dict[str, float]] = []
         self._children = [
             subprocess.Popen(
                 command,
@@ -101,15 +109,15 @@ class Contestant:
             for _ in range(processes)
         ]
         _RUNNING.extend(self._children)
-        self.ready: dict[str, Any] = {}
-        self.rounds: list[dict[str, float]] = []
-
-    def wait(self) -> None:
-        """Until it is ready to measure."""
         self.ready = self._answers()[0]
 
     def measure(self, seconds: float) -> None:
-        """Takes one turn."""
+        """Takes one turn.
+
+        Raises:
+          OSError: where a process has ended.
+          ValueError: where the time is too short to tell a step.
+        """
         for child in self._children:
             assert child.stdin is not None
             print(seconds, file=child.stdin, flush=True)
@@ -121,71 +129,45 @@ class Contestant:
         memory = sum(answer["memory"] for answer in answers)
         self.rounds.append({**answers[0], "step": step, "memory": memory})
 
-    def close(self) -> None:
-        """Ends its processes."""
-        for child in self._children:
-            child.kill()
-            child.communicate()
-            if child in _RUNNING:
-                _RUNNING.remove(child)
-
     def _answers(self) -> list[dict[str, Any]]:
-        lines = []
-        for child in self._children:
-            assert child.stdout is not None
-            lines.append(child.stdout.readline())
+        lines = [child.stdout.readline() if child.stdout else "" for child in self._children]
         if not all(lines):
             raise OSError(f"{self.name} ended early; what it said stands above")
         return [json.loads(line) for line in lines]
 
 
-def contestants(work: Work, *, cores: int, torch: bool) -> list[Callable[[], Contestant]]:
-    """What starts each contestant of one work; PyTorch's come first."""
-
-    def peer(name: str, *, threads: int, processes: int) -> Callable[[], Contestant]:
-        argument = benchmark_work.arguments(work, threads=threads)
-        module = "experiments.benchmark_torch"
-        return lambda: Contestant(name, module, argument, processes=processes)
-
-    def ours(name: str, members: int) -> Callable[[], Contestant]:
-        argument = benchmark_work.arguments(dataclasses.replace(work, members=members))
-        return lambda: Contestant(name, "experiments.benchmark_jax", argument)
-
-    peers = [
-        peer(f"PyTorch, {cores} threads", threads=cores, processes=1),
-        peer(f"PyTorch, {cores} processes", threads=1, processes=cores),
-    ]
-    return [
-        *(peers if torch else []),
-        ours("ltjax, 1 member", 1),
-        ours(f"ltjax, {work.members} members", work.members),
-    ]
-
-
 def compete(
     work: Work, *, rounds: int, seconds: float, cores: int, torch: bool
 ) -> list[Contestant]:
-    """Lets all contestants take turns.
+    """Lets all contestants take turns; PyTorch's come first.
 
     Raises:
       OSError: where a contestant dies.
       RuntimeError: where their networks differ in the number of parameters.
     """
-    started: list[Contestant] = []
+
+    def start(name: str, module: str, processes: int = 1, **changes: int) -> Contestant:
+        argument = json.dumps(dataclasses.asdict(dataclasses.replace(work, **changes)))
+        return Contestant(
+            name, [sys.executable, "-m", f"experiments.{module}", argument], processes
+        )
+
     try:
-        for start in contestants(work, cores=cores, torch=torch):
-            started.append(start())
-            started[-1].wait()  # One after the other, so that compile times are their own.
-        if len({c.ready["parameters"] for c in started}) != 1:
-            counts = ", ".join(f"{c.name}: {c.ready['parameters']}" for c in started)
+        ran = []  # One after the other, so that compile times are their own.
+        if torch:
+            ran.append(start(f"PyTorch, {cores} threads", "benchmark_torch", threads=cores))
+            ran.append(start(f"PyTorch, {cores} processes", "benchmark_torch", cores))
+        ran.append(start("ltjax, 1 member", "benchmark_jax", members=1))
+        ran.append(start(f"ltjax, {work.members} members", "benchmark_jax"))
+        if len({c.ready["parameters"] for c in ran}) != 1:
+            counts = ", ".join(f"{c.name}: {c.ready['parameters']}" for c in ran)
             raise RuntimeError(f"the contestants train different networks ({counts})")
         for _ in range(rounds):
-            for contestant in started:
+            for contestant in ran:
                 contestant.measure(seconds)
+        return ran
     finally:
-        for contestant in started:
-            contestant.close()
-    return started
+        close()
 
 
 def rows(name: str, work: Work, ran: Sequence[Contestant], *, torch: bool) -> list[dict[str, Any]]:
@@ -199,27 +181,28 @@ def rows(name: str, work: Work, ran: Sequence[Contestant], *, torch: bool) -> li
 
     made = []
     for contestant in ran:
-        steps = [r["step"] for r in contestant.rounds]
-        row: dict[str, Any] = {
-            "work": name,
-            "contestant": contestant.name,
-            "parameters": contestant.ready["parameters"],
-            "step": statistics.median(steps),
-            "step_range": (min(steps), max(steps)),
-            "to_pytorch": ratio(0, contestant),
-            "to_processes": ratio(1, contestant),
-            "compile": None,
-            "memory": max(r["memory"] for r in contestant.rounds),
-            "evaluation_share": None,
-            "rounds": contestant.rounds,
-        }
-        if "entry" in contestant.ready:
-            again = min(r["entry"] for r in contestant.rounds)
-            row["compile"] = max(contestant.ready["entry"] - again, 0.0)
-            judging = _JUDGED * statistics.median(r["evaluated_image"] for r in contestant.rounds)
-            epoch = work.images / work.batch_size * row["step"]
-            row["evaluation_share"] = judging / (judging + epoch)
-        made.append(row)
+        rounds, entry = contestant.rounds, contestant.ready.get("entry")
+        steps = [r["step"] for r in rounds]
+        step, share = statistics.median(steps), None
+        if entry is not None:
+            entry = max(entry - min(r["entry"] for r in rounds), 0.0)
+            judging = _JUDGED * statistics.median(r["evaluated_image"] for r in rounds)
+            share = judging / (judging + work.images / work.batch_size * step)
+        made.append(
+            {
+                "work": name,
+                "contestant": contestant.name,
+                "parameters": contestant.ready["parameters"],
+                "step": step,
+                "step_range": (min(steps), max(steps)),
+                "to_pytorch": ratio(0, contestant),
+                "to_processes": ratio(1, contestant),
+                "compile": entry,
+                "memory": max(r["memory"] for r in rounds),
+                "evaluation_share": share,
+                "rounds": rounds,
+            }
+        )
     return made
 
 
@@ -252,27 +235,17 @@ def _time(seconds: float) -> str:
     return f"{seconds * 1e6:,.0f} µs" if seconds < 0.01 else f"{seconds * 1e3:,.1f} ms"
 
 
-def machine(cores: int, *, torch: bool) -> dict[str, Any]:
-    """Where and with what it was measured."""
-    names = ("jax", "jaxlib", "flax", "optax", *(("torch",) if torch else ()))
-    versions = {name: importlib.metadata.version(name) for name in names}
-    return {"machine": platform.machine(), "cores": cores, "python": platform.python_version()} | (
-        versions
-    )
-
-
-def check(settings: Benchmark) -> list[Work]:
-    """The works of the settings.
+def works(settings: Benchmark) -> dict[str, Work]:
+    """What is measured, by name.
 
     Raises:
       ValueError: where there is no directory for the file.
     """
-    chosen = [WORKS[name] for name in settings.models]
     if settings.out and not paths.local(settings.out, "out").resolve().parent.is_dir():
         raise ValueError(f"out lies in no directory: {settings.out}; make it first")
     sizes = {"members": settings.members, "steps": settings.steps}
     changed = {name: value for name, value in sizes.items() if value}
-    return [dataclasses.replace(work, **changed) for work in chosen]
+    return {name: dataclasses.replace(WORKS[name], **changed) for name in settings.models}
 
 
 def run(settings: Benchmark) -> list[dict[str, Any]]:
@@ -281,17 +254,19 @@ def run(settings: Benchmark) -> list[dict[str, Any]]:
     Raises:
       ValueError: settings that do not hold; nothing has been measured then.
     """
-    works = check(settings)
+    chosen = works(settings)
     torch = importlib.util.find_spec("torch") is not None
     cores = len(os.sched_getaffinity(0))
     found: list[dict[str, Any]] = []
-    for name, work in zip(settings.models, works, strict=True):
+    for name, work in chosen.items():
         print(f"{name}: {settings.rounds} rounds ...", file=sys.stderr, flush=True)
         ran = compete(
             work, rounds=settings.rounds, seconds=settings.seconds, cores=cores, torch=torch
         )
         found += rows(name, work, ran, torch=torch)
-    where = machine(cores, torch=torch)
+    where = {"machine": platform.machine(), "cores": cores, "python": platform.python_version()}
+    for package in ("jax", "jaxlib", "flax", "optax", *(("torch",) if torch else ())):
+        where[package] = importlib.metadata.version(package)
     print(table(found))
     print("\n" + ", ".join(f"{key} {value}" for key, value in where.items()))
     if not torch:
@@ -304,11 +279,11 @@ def run(settings: Benchmark) -> list[dict[str, Any]]:
 
 def main(settings: Benchmark) -> int:
     """Runs, and returns the exit code."""
-    if settings.dry_run:
-        for name, work in zip(settings.models, check(settings), strict=True):
-            print(f"{name}: {settings.rounds} rounds of {settings.seconds:g} s; {work}")
+    if not settings.dry_run:
+        _ = run(settings)
         return 0
-    _ = run(settings)
+    for name, work in works(settings).items():
+        print(f"{name}: {settings.rounds} rounds of {settings.seconds:g} s; {work}")
     return 0
 
 

@@ -6,8 +6,6 @@ steps 0, 1 and `work.steps`: what the last leg took longer than the one before i
 `work.steps - 2` steps; the short leg less one step is what an evaluation costs.
 """
 
-from collections.abc import Callable
-import sys
 import time
 from typing import Any
 
@@ -16,14 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import benchmark_work, build
-from experiments.benchmark_work import Work
+from experiments.benchmark_work import CLASSES, Measure, Work
 from experiments.settings import FindTicket
 from ltjax import data, lottery
 from ltjax.models import Network
 from ltjax.training.population import Partial
 from ltjax.training.step import Member
 
-CLASSES = 10
 EVALUATED = 1000
 """Test images of the measured evaluations."""
 
@@ -73,7 +70,7 @@ def members(work: Work, net: Network) -> Member:
     return Member(order, start, mask, rows, rows[:, :0], offsets)
 
 
-def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, float]]]:
+def prepare(work: Work) -> tuple[dict[str, Any], Measure]:
     """What this contestant says first, and its measurement."""
     chosen = settings(work)
     source = dataset(work)
@@ -111,13 +108,11 @@ def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, flo
     ready = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(net.shapes().params)),
         "entry": float(train()[0]),
-        "devices": min(len(jax.devices()), work.members),
     }
     return ready, measure
 
 
 if __name__ == "__main__":
     jax.config.update("jax_platforms", "cpu")
-    _work, _ = benchmark_work.work_of(sys.argv[1])
-    build.use_devices(settings(_work).devices)
-    benchmark_work.serve(*prepare(_work))
+    build.use_devices(0)
+    benchmark_work.serve(prepare)

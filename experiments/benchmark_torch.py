@@ -4,9 +4,8 @@ What a careful user writes: all images as normalized floats in one tensor, one p
 epoch, fused optimizer, channels_last for convolutions, masks multiplied in after each update.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import itertools
-import sys
 import time
 from typing import Any
 
@@ -15,9 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from experiments import benchmark_work
-from experiments.benchmark_work import Work
+from experiments.benchmark_work import CLASSES, Measure, Work
 
-CLASSES = 10
 _CHUNK = 3  # Steps between two looks at the clock.
 
 
@@ -44,29 +42,31 @@ class Block(nn.Module):
 def network(work: Work) -> nn.Module:
     """The network of `work`, with as many parameters as ours."""
     high, wide, channels = work.shape
-    if work.model == "lenet-300-100":
-        return _mlp(high * wide * channels, 300, 100)
-    if work.model == "mlp-tiny":
-        return _mlp(high * wide * channels, 8)
-    if work.model == "conv2":
-        pad = 1 if work.padding == "SAME" else 0
-        left = ((high + 4 * pad - 4) // 2) * ((wide + 4 * pad - 4) // 2)
-        return nn.Sequential(
+    inputs = high * wide * channels
+    pad = 1 if work.padding == "SAME" else 0
+    half = ((high + 4 * pad - 4) // 2) * ((wide + 4 * pad - 4) // 2)
+    makers = {
+        "lenet-300-100": lambda: _mlp(inputs, 300, 100),
+        "mlp-tiny": lambda: _mlp(inputs, 8),
+        "conv2": lambda: nn.Sequential(
             nn.Conv2d(channels, 64, 3, padding=pad),
             nn.ReLU(inplace=True),
             nn.Conv2d(64, 64, 3, padding=pad),
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),
-            _mlp(64 * left, 256, 256),
-        )
-    if work.model == "lrn2":
-        ends = _mlp(64 * -(-high // 4) * -(-wide // 4), 384, 192)
-        return nn.Sequential(*_lrn_block(channels, 64), *_lrn_block(64, 64), ends)
-    if work.model == "resnet20":
-        return _resnet(channels, (16, 32, 64), 3)
-    if work.model == "resnet-tiny":
-        return _resnet(channels, (4, 8), 1)
-    raise ValueError(f"no PyTorch network for model {work.model!r}; write it here")
+            _mlp(64 * half, 256, 256),
+        ),
+        "lrn2": lambda: nn.Sequential(
+            *_lrn_block(channels, 64),
+            *_lrn_block(64, 64),
+            _mlp(64 * -(-high // 4) * -(-wide // 4), 384, 192),
+        ),
+        "resnet20": lambda: _resnet(channels, (16, 32, 64), 3),
+        "resnet-tiny": lambda: _resnet(channels, (4, 8), 1),
+    }
+    if work.model not in makers:
+        raise ValueError(f"no PyTorch network for model {work.model!r}; write it here")
+    return makers[work.model]()
 
 
 def _mlp(*widths: int) -> nn.Sequential:
@@ -111,7 +111,11 @@ def steps(work: Work, net: nn.Module) -> Iterator[torch.Tensor]:
     del pixels
     labels = torch.randint(0, CLASSES, (work.images,))
     net.to(memory_format=layout).train()  # pyright: ignore[reportCallIssue]
-    optimizer = _optimizer(work, net)
+    rate = {"lr": work.learning_rate, "fused": True}
+    if work.optimizer == "adam":
+        optimizer = torch.optim.Adam(net.parameters(), **rate)
+    else:
+        optimizer = torch.optim.SGD(net.parameters(), momentum=work.momentum, **rate)
     # Biases and normalization are never pruned; a mask of ones need not be multiplied in.
     held = [p for p in net.parameters() if p.ndim > 1]
     masks = [(torch.rand_like(p) < work.density).to(p.dtype) for p in held]
@@ -131,17 +135,9 @@ def steps(work: Work, net: nn.Module) -> Iterator[torch.Tensor]:
             yield loss.detach()
 
 
-def _optimizer(work: Work, net: nn.Module) -> torch.optim.Optimizer:
-    if work.optimizer == "adam":
-        return torch.optim.Adam(net.parameters(), lr=work.learning_rate, fused=True)
-    return torch.optim.SGD(
-        net.parameters(), lr=work.learning_rate, momentum=work.momentum, fused=True
-    )
-
-
-def prepare(work: Work, *, threads: int) -> tuple[dict[str, Any], Callable[[float], dict]]:
+def prepare(work: Work) -> tuple[dict[str, Any], Measure]:
     """What this contestant says first, and its measurement."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(work.threads)
     torch.manual_seed(0)
     net = network(work)
     run = steps(work, net)
@@ -161,5 +157,4 @@ def prepare(work: Work, *, threads: int) -> tuple[dict[str, Any], Callable[[floa
 
 
 if __name__ == "__main__":
-    _work, _more = benchmark_work.work_of(sys.argv[1])
-    benchmark_work.serve(*prepare(_work, **_more))
+    benchmark_work.serve(prepare)

@@ -6,12 +6,17 @@ length, as one more line of JSON. Processes of their own give each contestant a 
 threads of its own; this module loads neither JAX nor PyTorch, so that none pays for the other.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import json
 import resource
 import sys
 from typing import Any
+
+Measure = Callable[[float], Mapping[str, float]]
+"""Seconds that it may take -> a measurement."""
+
+CLASSES = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,11 +35,12 @@ class Work:
       members: size of the population.
       steps: steps of a leg, at least 3.
       density: share of the weights of each kernel that live.
+      threads: of PyTorch.
     """
 
     model: str
     padding: str = ""
-    shape: tuple[int, int, int] = (32, 32, 3)
+    shape: Sequence[int] = (32, 32, 3)
     optimizer: str = "adam"
     learning_rate: float = 1.2e-3
     momentum: float = 0.0
@@ -43,6 +49,7 @@ class Work:
     members: int = 4
     steps: int = 10
     density: float = 0.2
+    threads: int = 1
 
 
 WORKS: Mapping[str, Work] = {
@@ -79,31 +86,17 @@ WORKS: Mapping[str, Work] = {
 """The rows of the benchmark by name."""
 
 
-def arguments(work: Work, **more: Any) -> str:
-    """The command-line argument of a contestant; `work_of` reads it back."""
-    return json.dumps({"work": dataclasses.asdict(work), **more})
-
-
-def work_of(text: str) -> tuple[Work, dict[str, Any]]:
-    """The work, and what else `arguments` was given."""
-    given = json.loads(text)
-    work = given.pop("work")
-    return Work(**{**work, "shape": tuple(work["shape"])}), given
-
-
-def serve(ready: Mapping[str, Any], measure: Callable[[float], Mapping[str, Any]]) -> None:
-    """Says what is ready, then measures whenever it is asked, until its input ends.
+def serve(prepare: Callable[[Work], tuple[Mapping[str, Any], Measure]]) -> None:
+    """Answers for the work in the first argument, until the input ends.
 
     Args:
-      ready: first answer.
-      measure: seconds -> a measurement; the peak memory of the process in MiB is added to it.
+      prepare: work -> the first answer, and the measurement; the peak memory of the process in
+        MiB is added to each.
     """
+    ready, measure = prepare(Work(**json.loads(sys.argv[1])))
     print(json.dumps(dict(ready)), flush=True)
     for line in sys.stdin:
         answer = dict(measure(float(line)))
-        print(json.dumps({**answer, "memory": _peak_memory()}), flush=True)
-
-
-def _peak_memory() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # Bytes; else KiB.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        memory = peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # Bytes; else KiB.
+        print(json.dumps({**answer, "memory": memory}), flush=True)

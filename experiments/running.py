@@ -89,9 +89,9 @@ class Job:
             f"  {net.name} on {data.name} {list(data.shape)}: {parameters:,} parameters\n"
             f"  {len(data.train.labels):,} training and {len(data.test.labels):,} test "
             f"examples, {data.classes} classes (of {list(data.label_map)})\n"
-            f"  {self.members * self.levels:,} trainings of {how.steps:,} steps of {how.batch_size} "
-            f"examples, {self.members} side by side on {spread} device(s), an evaluation every "
-            f"{how.every:,}\n"
+            f"  {self.members * self.levels:,} trainings of {how.steps:,} steps of "
+            f"{how.batch_size} examples, {self.members} side by side on {spread} device(s), an "
+            f"evaluation every {how.every:,}\n"
             f"  memory: about {self._memory / 2**20:,.0f} MiB for members, optimizer and images"
         )
 

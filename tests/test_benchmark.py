@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import subprocess
 import sys
 
 import jax
 import numpy as np
 import pytest
 
-from experiments import benchmark, benchmark_jax, benchmark_work, build
+from experiments import benchmark, benchmark_jax, build
 from experiments.benchmark import Benchmark
 from experiments.benchmark_work import WORKS
 
@@ -17,19 +16,11 @@ TINY = dataclasses.replace(WORKS["mlp-tiny"], steps=20000)
 
 
 @pytest.mark.parametrize("name", WORKS)
-def test_a_work_survives_the_command_line(name):
-    assert benchmark_work.work_of(benchmark_work.arguments(WORKS[name], threads=2)) == (
-        WORKS[name],
-        {"threads": 2},
-    )
-
-
-@pytest.mark.parametrize("name", WORKS)
 def test_our_side_trains_the_settings_of_the_work(name):
     work = WORKS[name]
     chosen = benchmark_jax.settings(work)
     source = benchmark_jax.dataset(dataclasses.replace(work, images=work.batch_size))
-    how = build.recipe(chosen, build.network(chosen, source), source)
+    how = build.trainer(chosen, source).recipe
     assert (how.batch_size, how.steps) == (work.batch_size, work.steps)
     assert float(how.schedule(np.int32(0))) == pytest.approx(work.learning_rate)
     assert build.validation(chosen, source) == 0
@@ -128,47 +119,38 @@ def test_ratios_are_medians_within_rounds_and_above_one_where_we_are_faster():
     assert line.count("|") == benchmark.table([]).splitlines()[0].count("|")
 
 
-class _Echo(benchmark.Contestant):
-    """Two processes that answer as they are told."""
-
-    def __init__(self, *answers):
-        self.name, self.ready, self.rounds = "echo", {}, []
-        code = "import sys; sys.stdin.readline(); print(sys.argv[1], flush=True)"
-        self._children = [
-            subprocess.Popen(
-                [sys.executable, "-c", code, answer],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for answer in answers
-        ]
-
-
 def _answer(step):
     return json.dumps({"step": step, "memory": 10.0})
 
 
+def _echo(*answers, processes=1):
+    """Processes that are ready at once, and answer a line each time they are asked."""
+    code = "import sys\nprint('{}', flush=True)\nfor answer in sys.argv[1:]:"
+    code += "\n sys.stdin.readline(); print(answer, flush=True)"
+    return benchmark.Contestant("echo", [sys.executable, "-c", code, *answers], processes)
+
+
+@pytest.fixture(autouse=True)
+def _no_children_left():
+    yield
+    benchmark.close()
+
+
 def test_processes_side_by_side_add_their_speeds_and_memory():
-    both = _Echo(_answer(0.2), _answer(0.3))
+    both = _echo(_answer(0.2), processes=2)
     both.measure(1.0)
-    both.close()
-    assert both.rounds[0]["step"] == pytest.approx(1 / (1 / 0.2 + 1 / 0.3))
+    assert both.rounds[0]["step"] == pytest.approx(0.1)
     assert both.rounds[0]["memory"] == 20
 
 
-@pytest.mark.parametrize(
-    ("answer", "error", "words"),
-    [("", OSError, "ended early"), (_answer(-1.0), ValueError, "raise --steps")],
-)
-def test_a_contestant_that_cannot_measure_is_refused(answer, error, words):
-    echo = _Echo(answer)
-    if not answer:
-        echo._children[0].kill()
-        echo._children[0].wait()
-    with pytest.raises((error, BrokenPipeError), match=words if answer else None):
+def test_a_contestant_that_cannot_measure_is_refused():
+    echo = _echo(_answer(-1.0))
+    with pytest.raises(ValueError, match="raise --steps"):
         echo.measure(1.0)
-    echo.close()
+    with pytest.raises(OSError, match=r"ended early|Broken pipe"):
+        echo.measure(1.0)
+    with pytest.raises(OSError, match="echo ended early; what it said stands above"):
+        benchmark.Contestant("echo", [sys.executable, "-c", ""])
 
 
 @pytest.mark.parametrize(
