@@ -40,7 +40,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """Paragraphs; `look` is `lead` (larger), `note` (pale) or `mark` (a warning), or neither."""
+    """Paragraphs; `look` is `lead` (larger), `note` (pale), `caption` (pale, small), `mark` (a warning), or none."""
 
     sentences: Sequence[str]
     look: str = ""
@@ -70,6 +70,7 @@ class Table:
       title: headline above it; may be empty.
       note: caption below the title; may be empty.
       over: a row above the heads: texts, each with the number of columns that it spans.
+      left: parts of that row which say what the lines are; a terminal repeats them.
       wordy: cells hold sentences: they are flush left and break lines.
     """
 
@@ -78,6 +79,7 @@ class Table:
     title: str = ""
     note: str = ""
     over: Sequence[tuple[str, int]] = ()
+    left: int = 0
     wordy: bool = False
 
 
@@ -203,15 +205,12 @@ def _part(part: Part) -> str:
         case Fold(title, parts, shown):
             inner = "\n".join(map(_part, parts))
             opened = " open" if shown else ""
-            return (
-                f"<details{opened}>\n<summary>{_text(title)}</summary>\n{inner}\n</details>"
-            )
+            return f"<details{opened}>\n<summary>{_text(title)}</summary>\n{inner}\n</details>"
 
 
 def _table(table: Table) -> str:
     over = "".join(
-        f'<th colspan="{span}" scope="colgroup">{_text(text)}</th>'
-        for text, span in table.over
+        f'<th colspan="{span}" scope="colgroup">{_text(text)}</th>' for text, span in table.over
     )
     heads = "".join(f'<th scope="col">{_text(n)}</th>' for n in table.heads)
     head = f"<tr>{over}</tr>\n<tr>{heads}</tr>" if over else f"<tr>{heads}</tr>"

@@ -7,13 +7,13 @@ has one label has one look in all panels of a figure. NaN is no value: a line is
 from collections.abc import Mapping, Sequence
 import dataclasses
 import math
-import statistics
 import textwrap
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ltjax.report import style
+from ltjax.report.panels import Line, Panel, Reference, limits, union
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,113 +24,6 @@ Place = Literal["right", "below", "above", "inside"]
 _FAR = "lower accuracies are cut off"
 
 
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """A line of a panel.
-
-    Attributes:
-      label: what the legend calls it; none where it is empty.
-      x: places.
-      y: values at them; the line is cut at NaN.
-      low: lower ends of the error bars, as values; none by default.
-      high: their upper ends.
-      band: lower and upper ends of a shaded band, as values.
-      color: a colour of its own; the next one by default.
-      marker: a marker of its own; the next one by default, none where empty.
-      dashed: a broken line.
-      width: of the line, in points.
-      bar_every: error bars at every such point only, the first ones left out.
-      dot: place on the x axis of a dot on the line, with the ends of its bar along x.
-      notes: words above the points, one a point; empty for none.
-    """
-
-    label: str
-    x: Sequence[float]
-    y: Sequence[float]
-    low: Sequence[float] | None = None
-    high: Sequence[float] | None = None
-    band: tuple[Sequence[float], Sequence[float]] | None = None
-    color: str = ""
-    marker: str | None = None
-    dashed: bool = False
-    width: float = 1.4
-    bar_every: int = 1
-    dot: tuple[float, float, float] | None = None
-    notes: Sequence[str] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Reference:
-    """A broken line across a panel at `y`, with a faint band from `low` to `high`."""
-
-    label: str
-    y: float
-    low: float = math.nan
-    high: float = math.nan
-    color: str = style.INK
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Panel:
-    """Axes with lines. Bands do not widen the y axis; bars and references do.
-
-    Attributes:
-      lines: what is drawn.
-      y_label: of the y axis.
-      title: above the panel.
-      references: broken lines across.
-      zero: draw a line at 0.
-      y_from: the y axis begins here; left out where every value lies below.
-      y_to: it ends here.
-      y_log: logarithmic.
-      percent: values are percentages: the axis ends at 100.5 at the latest, and where it is not
-        logarithmic it spans a percentage point, or it would show rounding.
-      whole: values are whole numbers.
-      skip: share of the lowest values of each line that the axis leaves out, as a third where a
-        learning curve begins steeply.
-      zoom: the axis leaves out values far below most others, but no whole line, and says so.
-    """
-
-    lines: Sequence[Line]
-    y_label: str = ""
-    title: str = ""
-    references: Sequence[Reference] = ()
-    zero: bool = False
-    y_from: float | None = None
-    y_to: float | None = None
-    y_log: bool = False
-    percent: bool = False
-    whole: bool = False
-    skip: float = 0.0
-    zoom: bool = False
-
-
-def summed(
-    label: str,
-    values: Mapping[float, Sequence[float]],
-    *,
-    bars: Literal["range", "sd", "error"] = "range",
-    **look: Any,
-) -> Line:
-    """A line of the means at each x, with bars.
-
-    Args:
-      label: of the line.
-      values: by x; a place without values cuts the line.
-      bars: minimum and maximum, the standard deviation, or the standard error of the mean.
-      **look: other fields of `Line`.
-    """
-    y, low, high = [], [], []
-    for own in values.values():
-        middle = statistics.fmean(own) if own else math.nan
-        reach = statistics.stdev(own) if len(own) > 1 and bars != "range" else 0.0
-        reach /= math.sqrt(len(own)) if bars == "error" and own else 1.0
-        y.append(middle)
-        low.append(min(own, default=math.nan) if bars == "range" else middle - reach)
-        high.append(max(own, default=math.nan) if bars == "range" else middle + reach)
-    return Line(label, list(values), y, low, high, **look)
-
-
 @style.styled
 def lines(
     panels: Sequence[Panel],
@@ -139,6 +32,7 @@ def lines(
     x_axis: XAxis = "steps",
     log_x: bool = False,
     x_limits: tuple[float, float] | None = None,
+    dodge: float = 1.0,
     markers: bool = True,
     shaded: bool = False,
     columns: int = 3,
@@ -157,6 +51,7 @@ def lines(
       log_x: logarithmic, for density and weights.
       x_limits: ends of the x axis; by default steps end at twice the latest dot, where there are
         dots, and everything else at the last point.
+      dodge: ratio of x from line to line, so that error bars do not hide each other.
       markers: each line has a marker of its own; else only lines of less than four points.
       shaded: lines go from dark to light as they come, except those with a colour of their own;
         always where they outnumber the palette.
@@ -177,16 +72,16 @@ def lines(
     for number, (axes, panel) in enumerate(zip(grid, panels, strict=True)):
         for reference in panel.references:
             _reference(axes, reference)
-        for line in panel.lines:
-            _line(axes, line, looks[line.label], markers=markers)
+        for i, line in enumerate(panel.lines):
+            ratio = dodge ** (i - (len(panel.lines) - 1) / 2)
+            _line(axes, line, looks[line.label], ratio, markers=markers)
         if panel.zero:
             axes.axhline(0, color="#444444", linewidth=0.8, gid=style.GUIDE)
         axes.set_title(textwrap.fill(panel.title, 50, break_long_words=False))
         _x_axis(axes, [x for p in panels for n in p.lines for x in n.x], x_axis, log=log_x)
         if x_limits:
             axes.set_xlim(*x_limits)
-        own = panel if not share else _union(panels)
-        _y_axis(axes, own, x_limits)
+        _y_axis(axes, union(panels) if share else panel, x_limits)
         if len(panels) > columns:
             axes.tick_params(labelbottom=not share or number + columns >= len(panels))
         else:
@@ -297,7 +192,9 @@ def histograms(
     for title, by_label in panels.items():
         own = []
         for label, values in by_label.items():
-            counts, at = np.histogram(values, edges[:: 3 if values.size < 5000 else 1], density=True)
+            counts, at = np.histogram(
+                values, edges[:: 3 if values.size < 5000 else 1], density=True
+            )
             own.append(Line(label, (at[1:] + at[:-1]) / 2, counts))
         made.append(Panel(lines=own, title=title, y_from=0))
     return lines(
@@ -306,7 +203,9 @@ def histograms(
     )  # fmt: skip
 
 
-def ranked(panels: Mapping[str, Mapping[str, np.ndarray]], *, x_label: str, y_label: str) -> "Figure":
+def ranked(
+    panels: Mapping[str, Mapping[str, np.ndarray]], *, x_label: str, y_label: str
+) -> "Figure":
     """Values sorted from the largest, against the percentage of them so far.
 
     Args:
@@ -353,8 +252,10 @@ def _looks(every: Sequence[Line], *, shaded: bool) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _line(axes: "Axes", line: Line, look: Mapping[str, Any], *, markers: bool) -> None:
-    x, y = np.asarray(line.x, float), np.asarray(line.y, float)
+def _line(
+    axes: "Axes", line: Line, look: Mapping[str, Any], dodge: float, *, markers: bool
+) -> None:
+    x, y = dodge * np.asarray(line.x, float), np.asarray(line.y, float)
     color = line.color or look["color"]
     marker = look["marker"] if markers else "o" if np.isfinite(y).sum() < 4 else ""
     axes.plot(
@@ -421,10 +322,7 @@ def _x_axis(axes: "Axes", x: Sequence[float], kind: XAxis, *, log: bool) -> None
         low = min(low, high / 1.2)
         axes.set_xscale("log")
         axes.set_xlim(high * 1.1, low / 1.1)
-        ticks = [a * 10.0**e for e in range(-7, 9) for a in (1, 2, 5)]
-        if low > 0.2 * high:  # One or two ticks would be left.
-            ticks = [a * 10.0**e for e in range(-7, 9) for a in range(1, 10)]
-        ticks = [t for t in ticks if low / 1.1 <= t <= high * 1.1]
+        ticks = _log_ticks(low / 1.1, high * 1.1)
         axes.set_xticks(ticks, [f"{t:,.0f}" if kind == "weights" else f"{t:g}" for t in ticks])
         axes.set_xticks(sorted(set(x)), [], minor=True)
     else:
@@ -433,68 +331,29 @@ def _x_axis(axes: "Axes", x: Sequence[float], kind: XAxis, *, log: bool) -> None
         axes.locator_params(axis="x", nbins=5 if kind == "weights" else 8)
 
 
-def _union(panels: Sequence[Panel]) -> Panel:
-    return dataclasses.replace(
-        panels[0],
-        lines=[line for p in panels for line in p.lines],
-        references=[r for p in panels for r in p.references],
-    )
-
-
 def _y_axis(axes: "Axes", panel: Panel, x_limits: tuple[float, float] | None) -> None:
     import matplotlib.ticker
 
     if panel.y_log:
         axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         axes.set_ylim(panel.y_from, panel.y_to)
-    elif limits := _limits(panel, x_limits):
-        axes.set_ylim(*limits[:2])
-        if limits[2]:
+        ticks = _log_ticks(*axes.get_ylim())
+        axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
+        axes.set_yticks([], minor=True)
+    elif ends := limits(panel, x_limits):
+        axes.set_ylim(*ends[:2])
+        if ends[2]:
             axes.set_title(_FAR, loc="right", fontsize=7.5, color="#777777")
     if panel.whole:
         axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter("{x:,.0f}" if panel.whole else "{x:,.6g}")
+    if not panel.y_log:
+        axes.yaxis.set_major_formatter("{x:,.0f}" if panel.whole else "{x:,.6g}")
 
 
-def _limits(
-    panel: Panel, x_limits: tuple[float, float] | None
-) -> tuple[float, float, bool] | None:
-    """Ends of the y axis, and whether it leaves out values far below."""
-    left, right = sorted(x_limits or (-math.inf, math.inf))
-    own = []
-    for line in panel.lines:
-        there = (np.asarray(line.x) >= left) & (np.asarray(line.x) <= right)
-        own.append(_finite(np.asarray(line.y, float)[there]))
-    own = [values for values in own if values.size]
-    if not own:
-        return None
-    every = np.concatenate(own)
-    low, high, far = float(every.min()), float(every.max()), False
-    if panel.zoom:
-        middle, highest = float(np.median(every)), min(float(v.max()) for v in own)
-        reach = max(6 * (high - middle), 0.6, middle - highest)
-        far = middle - low > reach
-        low = max(low, middle - reach)
-    elif panel.skip:
-        low = min(float(np.quantile(v, panel.skip)) for v in own)
-    else:
-        ends = [e for n in panel.lines for e in (n.low, n.high) if e is not None]
-        ends += [[r.y, r.low, r.high] for r in panel.references]
-        every = np.concatenate([every, *(_finite(np.asarray(e, float)) for e in ends)])
-        low, high = float(every.min()), float(every.max())
-    if panel.zero:
-        low, high = min(low, 0.0), max(high, 0.0)
-    if panel.percent:
-        low = min(low, high - 1.0)
-    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    top = min(high + margin, max(100.5, high)) if panel.percent else high + margin
-    begin = panel.y_from if panel.y_from is not None and panel.y_from < high else low - margin
-    return begin, top if panel.y_to is None else panel.y_to, far
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    return values[np.isfinite(values)]
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten; every digit where hardly more than one would be left."""
+    digits = (1, 2, 5) if high > 6 * low else range(1, 10)
+    return [t for e in range(-7, 9) for a in digits if low <= (t := a * 10.0**e) <= high]
 
 
 def _legend(figure: "Figure", place: Place, title: str = "") -> None:

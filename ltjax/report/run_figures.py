@@ -6,7 +6,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from ltjax.report import draw, grouping, style, wording
+from ltjax.report import draw, run_tables, style, wording
 from ltjax.report.draw import Line, Panel, Reference
 from ltjax.statistics import analysis
 from ltjax.statistics.analysis import Row
@@ -36,7 +36,6 @@ KINDS = {
 }
 """Title and caption of each kind of figure."""
 
-_DODGE = 1.006  # Ratio of density between arms, so that their error bars do not hide each other.
 _PRUNED = 4  # Learning curves beside the dense one.
 _NO_LEVEL = "no pruned level keeps a weight and trained"
 
@@ -122,6 +121,7 @@ def _density_figure(panels: Sequence[Panel]) -> "Figure":
         x_label="density: weights kept (% of the prunable)",
         x_axis="density",
         log_x=True,
+        dodge=1.006,
         size=(6.6 / len(panels) + 0.6 * (len(panels) - 1), 3.9),
     )
 
@@ -140,18 +140,16 @@ def _against_density(
         color = look(row.arm, names)[0]
         references.append(Reference(f"{row.arm}, dense", mean, mean - sd, mean + sd, color))
     lines = []
-    present = analysis.arms(rows)
-    for i, arm in enumerate(present):
+    for arm in analysis.arms(rows):
         own = [r for r in rows if r.arm == arm and r.n and r.kept]  # No place for density 0.
         if not own:
             continue
-        dodge = _DODGE ** (i - (len(present) - 1) / 2)
         color, marker, dashed = look(arm, names)
         values = [value(r) for r in own]
         lines.append(
             Line(
                 arm,
-                [100 * r.density * dodge for r in own],
+                [100 * r.density for r in own],
                 [mean for mean, _ in values],
                 [mean - sd for mean, sd in values],
                 [mean + sd for mean, sd in values],
@@ -243,7 +241,7 @@ def _layer_groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The groups in which some pruned level keeps a weight: zero has no place on a log axis."""
     return {
         title: group
-        for title, group in grouping.same_layers(rows).items()
+        for title, group in run_tables.same_layers(rows).items()
         if any(r.level > 0 and r.kept for r in group)
     }
 

@@ -5,7 +5,8 @@ CSS = """\
   --line: #dfe3e8; --over: #f6f8fa; --win: #e3f3e6; --differs: #fbe3df; --mark: #fff3cd; }
 @media (prefers-color-scheme: dark) { :root { --paper: #16191d; --ink: #dde1e6; --faint: #9aa3ae;
   --line: #363c44; --over: #20252b; --win: #1d3a26; --differs: #48231e; --mark: #463a12; } }
-body { background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", "Helvetica Neue", sans-serif;
+body { background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, "Segoe UI", "Helvetica Neue", sans-serif;
   margin: 2.5rem auto; max-width: 1240px; padding: 0 1.25rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1rem; }
 h2 { border-bottom: 1px solid var(--line); font-size: 1.2rem; margin: 2.5rem 0 1rem;

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 import math
 
-from ltjax.report import grouping
 from ltjax.statistics import analysis
 from ltjax.statistics.analysis import Row, Verdict
 
@@ -28,14 +27,17 @@ def count(number: float) -> str:
     return "-" if math.isnan(number) else f"{number:,.0f}"
 
 
-def mean_sd(mean: float, sd: float, *, sign: str) -> str:
-    """Mean and standard deviation of fractions, in percent; no deviation where it is NaN."""
-    return percent(mean) if math.isnan(sd) else f"{percent(mean)} {sign}{100 * sd:.2f}"
+def title(rows: Sequence[Row]) -> str:
+    """What the results of a phase are, what chose them, and of how many weights.
 
-
-def judged(rows: Sequence[Row]) -> str:
-    """Says what chose the best evaluations."""
-    return judges({n for r in rows for n in r.judged_on})
+    Args:
+      rows: the rows of one phase.
+    """
+    judged = judges(n for r in rows for n in r.judged_on)
+    return (
+        "Test accuracy in percent, mean and standard deviation; steps to the best evaluation; the "
+        f"paired verdict. A star: a winning ticket. {judged} {sizes(rows)}"
+    ).rstrip()
 
 
 def judges(names: Iterable[str]) -> str:
@@ -45,9 +47,10 @@ def judges(names: Iterable[str]) -> str:
 
 def sizes(rows: Sequence[Row]) -> str:
     """Says of how many weights the kept ones are, where that is the same in every row."""
-    if (found := grouping.one_size(rows)) is None:
+    every = {(r.prunable, r.kernels, r.total) for r in rows}
+    if len(every) > 1:
         return ""
-    prunable, kernels, total = map(count, found)
+    prunable, kernels, total = map(count, every.pop())
     text = f"Kept: of {prunable} prunable weights, of {total} parameters in all."
     if not rows[0].dense:
         return text
