@@ -14,7 +14,7 @@ from experiments.reproduce.rules import Near
 from experiments.reproduce.trained import Results
 from ltjax import models
 from ltjax.core import pruning
-from ltjax.report import words
+from ltjax.report import wording
 
 NAMES = {FC: "LeNet-300-100", CONV: "Conv2"}
 _IMAGES = {FC: (28, 28, 1), CONV: (32, 32, 3)}
@@ -94,5 +94,5 @@ def round_table(results: Results, named: Mapping[str, r.Series]) -> Table:
         heads=["", "round", "kept", "%", "early-stopping iteration", "test accuracy %", "n"],
         body=body,
         note="Mean (minimum to maximum) over the seeds that did not fail, at the best evaluation. "
-        f"{words.judges(judged)}".strip(),
+        f"{wording.judges(judged)}".strip(),
     )

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 import dataclasses
-import html
 from typing import TYPE_CHECKING, Any
 
 from experiments.papers import published
@@ -23,7 +22,8 @@ from experiments.reproduce.rows import (
 from experiments.reproduce.rules import Absent, Quantity, interval_text
 from experiments.reproduce.trained import Results
 from ltjax.command import config
-from ltjax.report import blocks, document, style
+from ltjax.report import document, style
+from ltjax.report.document import Cell, Fold, Pairs, Part, Picture, Text
 from ltjax.statistics import analysis
 from ltjax.statistics.intervals import Interval
 
@@ -140,12 +140,8 @@ def page(chapters: Sequence[Chapter]) -> str:
         if len({c.paper.id for c in chapters}) == 1
         else "Papers: ours beside theirs"
     )
-    parts = [blocks.paragraphs([_ABOUT], "lead")]
-    if not style.available():
-        parts.append(blocks.paragraphs([style.MISSING_PLOTS], "note"))
-    for number, each in enumerate(chapters):
-        parts += _chapter(each, number)
-    return document.shell(title, parts)
+    sections = [s for i, each in enumerate(chapters) for s in _chapter(each, i)]
+    return document.page(title, sections, lead=[_ABOUT])
 
 
 def summary(chapters: Sequence[Chapter]) -> str:
@@ -190,38 +186,36 @@ def _troubles(results: Results, rows: Sequence[Experiment]) -> tuple[list[str], 
     return analysis.failures(records), analysis.cut_layers(records)
 
 
-def _chapter(each: Chapter, number: int) -> list[str]:
+def _chapter(each: Chapter, number: int) -> list[document.Section]:
     run = each.results.run
-    parts = [f"<h2>{html.escape(each.paper.title)}</h2>"]
-    parts.append(blocks.paragraphs([f"Run {run.path.name}."], "note"))
+    parts: list[Part] = [Text([f"Run {run.path.name}."], "note")]
     if each.shortened:
-        text = f"A shortened run: {'; '.join(each.shortened)}."
-        parts.append(blocks.paragraphs([text], "mark"))
+        parts.append(Text([f"A shortened run: {'; '.join(each.shortened)}."], "mark"))
     if each.other:
         text = (
             f"Not the paper's setting, and where it matters not compared: {'; '.join(each.other)}."
         )
-        parts.append(blocks.paragraphs([text], "mark"))
+        parts.append(Text([text], "mark"))
     if not each.sections:
-        parts.append(blocks.paragraphs(["Nothing has been trained yet."], "note"))
+        parts.append(Text(["Nothing has been trained yet."], "note"))
     failed, cut = _troubles(each.results, [s.row for s in each.sections])
     if failed or cut:
-        parts.append(blocks.paragraphs([*failed, *cut], "note"))
+        parts.append(Text([*failed, *cut], "note"))
     heads = ["", "shows", "agree", "by chance", "differ", "not comparable"]
     body = [
-        f'<td><a href="#{_anchor(s, number)}">{s.row.id}</a></td>'
-        + "".join(map(blocks.cell, [s.row.shows, *_numbers(s)]))
+        [Cell(s.row.id, anchor=_anchor(s, number)), s.row.shows, *_numbers(s)]
         for s in each.sections
     ]
-    body.append("".join(map(blocks.cell, ["all", "", *_numbers(each)])))
-    parts.append(_words_table(heads, body))
-    for section in each.sections:
-        parts += _section(section, _anchor(section, number))
+    body.append([Cell("all"), "", *_numbers(each)])
     parts += [
-        blocks.details("Settings", blocks.pairs(run.settings())),
-        blocks.details("Where it comes from", blocks.pairs(run.latest_provenance())),
+        document.Table(heads, body, wordy=True),
+        Fold("Settings", [Pairs(run.settings())]),
+        Fold("Where it comes from", [Pairs(run.latest_provenance())]),
     ]
-    return parts
+    return [
+        document.Section(each.paper.title, parts),
+        *(_section(s, _anchor(s, number)) for s in each.sections),
+    ]
 
 
 def _numbers(each: Section | Chapter) -> list[str]:
@@ -233,22 +227,24 @@ def _anchor(section: Section, number: int) -> str:
     return f"{section.row.id}-{number}"
 
 
-def _section(section: Section, anchor: str) -> list[str]:
+def _section(section: Section, anchor: str) -> document.Section:
     row = section.row
-    parts = [f'<h2 id="{anchor}">{row.id}: {html.escape(row.shows)}</h2>']
-    parts += [document.picture(figure, caption) for caption, figure in section.figures.items()]
+    parts: list[Part] = [Picture(caption, figure) for caption, figure in section.figures.items()]
     if section.blank:
-        parts.append(blocks.paragraphs([f"{c}: {_NOTHING}." for c in section.blank], "note"))
+        parts.append(Text([f"{c}: {_NOTHING}." for c in section.blank], "note"))
     if section.verdicts:
         heads = ["published", "in the paper", "theirs", "ours", "n", "verdict", "chance",
                  "rule, remarks"]  # fmt: skip
         body = [_verdict(v, shortened=bool(section.shortened)) for v in section.verdicts]
-        parts.append(_words_table(heads, body))
-    parts += [blocks.details(t.title, _table(t), shown=t.shown) for t in section.tables]
-    return parts
+        parts.append(document.Table(heads, body, wordy=True))
+    parts += [
+        Fold(t.title, [document.Table(t.heads, t.body, note=t.note)], shown=t.shown)
+        for t in section.tables
+    ]
+    return document.Section(f"{row.id}: {row.shows}", parts, anchor)
 
 
-def _verdict(v: Verdict, *, shortened: bool) -> str:
+def _verdict(v: Verdict, *, shortened: bool) -> list[str | Cell]:
     entry = v.published
     spread = f" ({_plain(entry.spread_or_p)})" if entry.spread_or_p is not None else ""
     theirs = f"{_plain(entry.value)}{spread} {entry.unit or ''}".strip()
@@ -265,19 +261,16 @@ def _verdict(v: Verdict, *, shortened: bool) -> str:
     elif shortened:
         verdict += " (shortened run)"
     kind = {AGREES: "agrees", DIFFERS: "differs"}.get(v.verdict, "not")
-    cells = [
+    return [
         f"{entry.id}\n{entry.table_or_figure}",
         f"{entry.metric.replace('_', ' ')}: {entry.quote or _setting(entry)}",
         theirs,
         _ours(v.ours),
         str(v.ours.n) if isinstance(v.ours, Quantity) and v.ours.n else "",
+        Cell(verdict, kind),
+        "-" if v.chance != v.chance else f"{100 * v.chance:.2g} %",
+        " ".join(said),
     ]
-    return (
-        "".join(map(blocks.cell, cells))
-        + f'<td class="{kind}">{html.escape(verdict)}</td>'
-        + blocks.cell("-" if v.chance != v.chance else f"{100 * v.chance:.2g} %")
-        + blocks.cell(" ".join(said))
-    )
 
 
 def _setting(entry: Published) -> str:
@@ -308,13 +301,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ",".join(map(_plain, value))
     return str(value)
-
-
-def _table(table: Table) -> str:
-    head = f"<tr>{blocks.heads(table.heads)}</tr>"
-    return blocks.table(table.note, head, ["".join(map(blocks.cell, row)) for row in table.body])
-
-
-def _words_table(heads: Sequence[str], body: Sequence[str]) -> str:
-    made = blocks.table("", f"<tr>{blocks.heads(heads)}</tr>", body)
-    return made.replace("<table>", '<table class="words">', 1)

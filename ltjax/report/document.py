@@ -40,7 +40,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """Paragraphs; `look` is `lead` (larger), `note` (pale), `caption` (pale, small), `mark` (a warning), or none."""
+    """Paragraphs; `look`: `lead` (larger), `note` (pale), `caption` (small), `mark` (a warning)."""
 
     sentences: Sequence[str]
     look: str = ""

@@ -91,7 +91,15 @@ def _gains(title: str, held: Mapping[str, Sequence[Verdict]]) -> list[Table]:
 
 def numbers(rows: Sequence[Row]) -> Table:
     """A line for every row with all that it holds."""
-    heads = ["arm", "level", "density %", "accuracy", "final accuracy", "steps to best", "trainings"]
+    heads = [
+        "arm",
+        "level",
+        "density %",
+        "accuracy",
+        "final accuracy",
+        "steps to best",
+        "trainings",
+    ]
     body = [
         [
             r.arm,
