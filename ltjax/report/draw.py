@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ltjax.report import style
-from ltjax.report.panels import Line, Panel, Reference, limits, union
+from ltjax.report.panels import Line, Panel, Reference, limits, summed, union
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+__all__ = ["Bar", "Dots", "Line", "Panel", "Reference", "bars", "dots", "histograms", "lines",
+           "ranked", "summed"]  # fmt: skip
 
 XAxis = Literal["steps", "density", "weights", "rounds"]
 Place = Literal["right", "below", "above", "inside"]
@@ -78,7 +81,8 @@ def lines(
         if panel.zero:
             axes.axhline(0, color="#444444", linewidth=0.8, gid=style.GUIDE)
         axes.set_title(textwrap.fill(panel.title, 50, break_long_words=False))
-        _x_axis(axes, [x for p in panels for n in p.lines for x in n.x], x_axis, log=log_x)
+        every = [x for p in panels for n in p.lines for x in n.x]
+        _x_axis(axes, every, x_axis, log=log_x, bins=min(8, round(1.3 * size[0])))
         if x_limits:
             axes.set_xlim(*x_limits)
         _y_axis(axes, union(panels) if share else panel, x_limits)
@@ -195,7 +199,7 @@ def histograms(
             counts, at = np.histogram(
                 values, edges[:: 3 if values.size < 5000 else 1], density=True
             )
-            own.append(Line(label, (at[1:] + at[:-1]) / 2, counts))
+            own.append(Line(label, list((at[1:] + at[:-1]) / 2), list(counts)))
         made.append(Panel(lines=own, title=title, y_from=0))
     return lines(
         made, x_label=x_label, x_limits=(-limit, limit), markers=False, columns=2,
@@ -216,7 +220,7 @@ def ranked(
     made = []
     for title, by_label in panels.items():
         own = [
-            Line(label, 100 * (np.arange(v.size) + 0.5) / v.size, np.sort(v)[::-1])
+            Line(label, list(100 * (np.arange(v.size) + 0.5) / v.size), sorted(v, reverse=True))
             for label, v in by_label.items()
         ]
         made.append(Panel(lines=own, title=title, y_from=0, y_label="" if made else y_label))
@@ -308,13 +312,13 @@ def _reach(value: Any, low: Any, high: Any) -> np.ndarray:
     return np.nan_to_num(np.maximum([value - low, high - value], 0.0))
 
 
-def _x_axis(axes: "Axes", x: Sequence[float], kind: XAxis, *, log: bool) -> None:
+def _x_axis(axes: "Axes", x: Sequence[float], kind: XAxis, *, log: bool, bins: int) -> None:
     import matplotlib.ticker
 
     high, low = max(x, default=100.0), min(x, default=1.0)
     if kind == "steps":
         axes.xaxis.set_major_formatter("{x:,.4g}" if high < 10 else "{x:,.0f}")
-        axes.locator_params(axis="x", nbins=6)
+        axes.locator_params(axis="x", nbins=bins)
     elif kind == "rounds":
         axes.set_xlim(low - 0.5, max(high, low + 1) + 0.5)
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
@@ -328,7 +332,7 @@ def _x_axis(axes: "Axes", x: Sequence[float], kind: XAxis, *, log: bool) -> None
     else:
         axes.set_xlim(high + 0.03 * (high - low) + 0.5, max(0.0, low - 0.05 * (high - low)))
         axes.xaxis.set_major_formatter("{x:,.6g}")
-        axes.locator_params(axis="x", nbins=5 if kind == "weights" else 8)
+        axes.locator_params(axis="x", nbins=min(5, bins) if kind == "weights" else bins)
 
 
 def _y_axis(axes: "Axes", panel: Panel, x_limits: tuple[float, float] | None) -> None:
@@ -366,8 +370,9 @@ def _legend(figure: "Figure", place: Place, title: str = "") -> None:
         return
     order = sorted(found, key=lambda label: getattr(found[label], "get_gid", str)() == style.GUIDE)
     columns = -(-len(order) // 16) if place == "right" else min(5, len(order))
-    where = {"right": "right upper", "below": "lower center", "above": "upper center"}[place]
+    corner = {"right": "right upper", "below": "lower center", "above": "upper center"}[place]
+    where: Any = f"outside {corner}"
     figure.legend(
-        [found[label] for label in order], order, loc=f"outside {where}", title=title or None,
+        [found[label] for label in order], order, loc=where, title=title or None,
         ncols=columns,
     )  # fmt: skip

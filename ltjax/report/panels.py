@@ -158,10 +158,10 @@ def limits(panel: Panel, x_limits: tuple[float, float] | None) -> tuple[float, f
         low, high = min(low, 0.0), max(high, 0.0)
     if panel.percent:
         low = min(low, high - 1.0)
-    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    begin = panel.y_from if panel.y_from is not None and panel.y_from < high else None
+    margin = 0.06 * (high - (low if begin is None else begin)) or 0.05 * abs(high) or 1.0
     top = min(high + margin, max(100.5, high)) if panel.percent else high + margin
-    begin = panel.y_from if panel.y_from is not None and panel.y_from < high else low - margin
-    return begin, top if panel.y_to is None else panel.y_to, far
+    return low - margin if begin is None else begin, panel.y_to or top, far
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

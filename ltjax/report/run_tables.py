@@ -153,10 +153,12 @@ def _agree(left: Iterable[Row], right: Iterable[Row]) -> bool:
     return bool(common) and all(r.layers == theirs[r.level] for r in common)
 
 
-def _mean(mean: float, sd: float, look: str = "", after: str = "", **more: bool) -> Cell:
+def _mean(
+    mean: float, sd: float, look: str = "", after: str = "", star: bool | None = None
+) -> Cell:
     """Mean and standard deviation of fractions, in percent."""
     spread = "-" if math.isnan(sd) else f"{100 * sd:.2f}"
-    return Cell(wording.percent(mean), look, _spread(spread), after, **more)
+    return Cell(wording.percent(mean), look, _spread(spread), after, star)
 
 
 def _spread(sd: str) -> str:
