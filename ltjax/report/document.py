@@ -98,7 +98,7 @@ class Picture:
     title: str
     figure: "Figure | None"
     caption: str = ""
-    absent: str = "nothing to show"
+    absent: str = "want of anything to show"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,7 +47,7 @@ def lines(
     """Lines in panels.
 
     Args:
-      panels: in rows, from the left.
+      panels: in rows, from the left; none at all makes empty axes.
       x_label: of the x axis, in all panels.
       x_axis: what x is: `density` (percent) and `weights` (a count) run from the dense network on
         the left downwards; `steps` and `rounds` (whole numbers) run upwards.
@@ -64,6 +64,7 @@ def lines(
       legend: where the one legend of the figure goes; `inside` is one a panel.
       legend_title: above the legend.
     """
+    panels = panels or [Panel(lines=[])]
     columns = min(columns, len(panels))
     figure, grid = _grid(len(panels), columns, size, legend=legend, share=share)
     looks = _looks([line for p in panels for line in p.lines], shaded=shaded)

@@ -50,14 +50,8 @@ class Row:
     deviation (n - 1) of fewer than two values are NaN.
 
     Attributes:
-      phase: `source` or `target`.
-      arm: start point or control.
-      level: rounds of pruning; 0 is the dense network.
-      nominal: density asked, in [0, 1].
+      phase, arm, level, nominal, prunable, kernels, total, dense: as in its records.
       kept: kept prunable weights; the rounded mean, should replicates differ.
-      prunable: prunable weights.
-      kernels: weights of all kernels, and of whatever else is prunable.
-      total: all parameters.
       n: trainings in the means: replicates, each with its repeats.
       failed: trainings left out.
       judged_on: what chose the best evaluations, rows of `results.JUDGES`.
@@ -75,7 +69,6 @@ class Row:
         pairs may gain the same number of examples by chance, and that is no certainty.
       layers: mean kept and number of prunable weights by layer.
       cut: layers that keep no weight at all, with the number of trainings where it is so.
-      dense: weights of the layers that stay dense.
     """
 
     phase: str
@@ -234,13 +227,6 @@ def versus(rows: Sequence[Row], arm: str, other: str, *, phase: str | None = Non
     """
     ours, theirs = (_levels(rows, name, phase) for name in (arm, other))
     return [_verdict(row, theirs[i]) for i, row in ours.items() if i > 0 and i in theirs]
-
-
-def smallest_winning_density(
-    rows: Sequence[Row], arm: str, *, phase: str | None = None
-) -> float | None:
-    """The smallest density at which the arm is a winning ticket, or None."""
-    return min((v.row.density for v in winning(rows, arm, phase=phase) if v.wins), default=None)
 
 
 def _levels(rows: Sequence[Row], arm: str, phase: str | None) -> dict[int, Row]:
