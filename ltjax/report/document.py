@@ -118,7 +118,7 @@ class Section:
     """A headline with parts.
 
     Attributes:
-      title: of the section.
+      title: of the section; empty for parts that belong to no headline.
       parts: in order.
       anchor: what a `Cell` may lead to.
       badges: behind the headline, as counts of verdicts.
@@ -182,8 +182,8 @@ def _pictured(section: Section) -> bool:
 def _section(section: Section) -> str:
     anchor = f' id="{_text(section.anchor)}"' if section.anchor else ""
     badges = "".join(f' <span class="badge {b.look}">{_said(b)}</span>' for b in section.badges)
-    parts = [f"<h2{anchor}>{_text(section.title)}{badges}</h2>", *map(_part, section.parts)]
-    return "\n".join(part for part in parts if part)
+    head = f"<h2{anchor}>{_text(section.title)}{badges}</h2>" if section.title else ""
+    return "\n".join(part for part in [head, *map(_part, section.parts)] if part)
 
 
 def _part(part: Part) -> str:

@@ -4,7 +4,7 @@ A caller hands over numbers and labels; colours, markers, axes and legends are c
 has one label has one look in all panels of a figure. NaN is no value: a line is cut there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import math
 import textwrap
@@ -122,7 +122,7 @@ def bars(panels: Mapping[str, Sequence[Bar]], *, y_label: str = "% of trials") -
       panels: bars by title of the panel.
       y_label: of the shared y axis, from 0 to a little above 100.
     """
-    figure, grid = _grid(len(panels), len(panels), (5.1, 3.3), legend="below", share=True)
+    figure, grid = _grid(len(panels), len(panels), (5.1, 3.3), legend="below", share="y")
     for axes, (title, own) in zip(grid, panels.items(), strict=True):
         where = np.arange(len(own))
         values = [bar.value for bar in own]
@@ -184,7 +184,7 @@ def dots(
 def histograms(
     panels: Mapping[str, Mapping[str, np.ndarray]], *, limit: float, x_label: str, bins: int = 81
 ) -> "Figure":
-    """Distributions of values as lines, by label, in panels of two a row.
+    """Distributions of values as lines, in panels of two a row.
 
     Args:
       panels: by title of the panel, by label of the line: the values.
@@ -193,18 +193,15 @@ def histograms(
       bins: of the histogram; a third of them where values are few, or their line is ragged.
     """
     edges = np.linspace(-limit, limit, bins + 1)
-    made = []
-    for title, by_label in panels.items():
-        own = []
-        for label, values in by_label.items():
-            counts, at = np.histogram(
-                values, edges[:: 3 if values.size < 5000 else 1], density=True
-            )
-            own.append(Line(label, list((at[1:] + at[:-1]) / 2), list(counts)))
-        made.append(Panel(lines=own, title=title, y_from=0))
+
+    def density(label: str, values: np.ndarray) -> Line:
+        own = edges[:: 3 if values.size < 5000 else 1]
+        counts, _ = np.histogram(values, own, density=True)
+        return Line(label, list((own[1:] + own[:-1]) / 2), list(counts))
+
     return lines(
-        made, x_label=x_label, x_limits=(-limit, limit), markers=False, columns=2,
-        legend="above", size=(4.8, 2.7),
+        _drawn_by(density, panels), x_label=x_label, x_limits=(-limit, limit), markers=False,
+        columns=2, legend="above", size=(4.8, 2.7),
     )  # fmt: skip
 
 
@@ -214,27 +211,38 @@ def ranked(
     """Values sorted from the largest, against the percentage of them so far.
 
     Args:
-      panels: by title of the panel, by label of the line: the values.
+      panels: as for `histograms`.
       x_label: of the axis from 0 to 100.
       y_label: of the axis with the values.
     """
-    made = []
-    for title, by_label in panels.items():
-        own = [
-            Line(label, list(100 * (np.arange(v.size) + 0.5) / v.size), sorted(v, reverse=True))
-            for label, v in by_label.items()
-        ]
-        made.append(Panel(lines=own, title=title, y_from=0, y_label="" if made else y_label))
+
+    def ranks(label: str, values: np.ndarray) -> Line:
+        share = 100 * (np.arange(values.size) + 0.5) / values.size
+        return Line(label, list(share), sorted(values, reverse=True))
+
+    made = _drawn_by(ranks, panels)
+    made[:1] = [dataclasses.replace(panel, y_label=y_label) for panel in made[:1]]
     return lines(made, x_label=x_label, markers=False, legend="below", size=(3.6, 3.2), columns=9)
 
 
+def _drawn_by(
+    line: Callable[[str, np.ndarray], Line], panels: Mapping[str, Mapping[str, np.ndarray]]
+) -> list[Panel]:
+    return [
+        Panel(lines=[line(*each) for each in own.items()], title=title, y_from=0)
+        for title, own in panels.items()
+    ]
+
+
 def _grid(
-    count: int, columns: int, size: tuple[float, float], *, legend: str, share: bool
+    count: int, columns: int, size: tuple[float, float], *, legend: str, share: bool | str
 ) -> "tuple[Figure, list[Axes]]":
     rows = -(-count // columns)
     room = {"right": (1.8, 0.0), "inside": (0.0, 0.0)}.get(legend, (0.0, 0.4))
     figure = style.new(size[0] * columns + room[0], size[1] * rows + room[1])
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share).ravel()
+    grid = figure.subplots(
+        rows, columns, squeeze=False, sharex=share is True, sharey=bool(share)
+    ).ravel()
     for axes in grid[count:]:
         axes.remove()
     return figure, list(grid[:count])

@@ -191,51 +191,42 @@ def starts_and_controls(rows: Iterable[Row | Record]) -> tuple[list[str], list[s
     return [n for n in names if n in START_POINTS], [n for n in names if n not in START_POINTS]
 
 
-def winning(rows: Sequence[Row], arm: str, *, phase: str | None = None) -> list[Verdict]:
+def winning(rows: Sequence[Row], arm: str) -> list[Verdict]:
     """Holds each pruned level of an arm against the dense network, level 0 of the same arm.
 
     A start point is so held against the dense network from that start point. An arm without a
     level 0, or whose level 0 failed in every replicate, has no verdicts.
 
     Args:
-      rows: what `summarize` returns.
+      rows: what `summarize` returns, of one phase where two have such an arm.
       arm: start point or control.
-      phase: needed only where both phases have an arm of this name.
 
     Raises:
-      ValueError: where there is no such arm, or two phases have it and `phase` is None.
+      ValueError: where there is no such arm, or two phases have it.
     """
-    levels = _levels(rows, arm, phase)
+    levels = _levels(rows, arm)
     if 0 not in levels or not levels[0].n:
         return []
     return [_verdict(row, levels[0]) for level, row in levels.items() if level > 0]
 
 
-def versus(rows: Sequence[Row], arm: str, other: str, *, phase: str | None = None) -> list[Verdict]:
+def versus(rows: Sequence[Row], arm: str, other: str) -> list[Verdict]:
     """Holds an arm against another one at each pruned level that both have: ticket - control.
 
-    The draws of a control are averaged before it is paired.
-
-    Args:
-      rows: what `summarize` returns.
-      arm: start point or control.
-      other: the arm that it is held against.
-      phase: needed only where both phases have an arm of one of these names.
-
-    Raises:
-      ValueError: as `winning`.
+    The draws of a control are averaged before it is paired. Arguments and errors are those of
+    `winning`.
     """
-    ours, theirs = (_levels(rows, name, phase) for name in (arm, other))
+    ours, theirs = _levels(rows, arm), _levels(rows, other)
     return [_verdict(row, theirs[i]) for i, row in ours.items() if i > 0 and i in theirs]
 
 
-def _levels(rows: Sequence[Row], arm: str, phase: str | None) -> dict[int, Row]:
+def _levels(rows: Sequence[Row], arm: str) -> dict[int, Row]:
     """The rows of an arm by level, in order."""
-    chosen = [r for r in rows if r.arm == arm and phase in (None, r.phase)]
+    chosen = [r for r in rows if r.arm == arm]
     if not chosen:
         raise ValueError(trees.unknown(arm, {r.arm for r in rows}, "arm"))
     if len({r.phase for r in chosen}) > 1:
-        raise ValueError(f"arm {arm!r} is in the phases {phases(chosen)}; choose one by phase=")
+        raise ValueError(f"arm {arm!r} is in the phases {phases(chosen)}; give the rows of one")
     return {r.level: r for r in sorted(chosen, key=lambda r: r.level)}
 
 
