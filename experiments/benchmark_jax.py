@@ -1,6 +1,6 @@
 """Our side of the benchmark: one process, started by `experiments.benchmark`.
 
-It goes the way of every binary: settings, network, recipe, `population.Trainer`. The clock is
+It goes the way of every binary: settings, network, recipe, `Trainer`. The clock is
 read in the observer that the trainer calls after each leg. A training has the evaluations at
 steps 0, 1 and `work.steps`: what the last leg took longer than the one before is
 `work.steps - 2` steps; the short leg less one step is what an evaluation costs.
@@ -15,12 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import benchmark_work
-from experiments import settings as settings_
+from experiments import benchmark_work, build
 from experiments.benchmark_work import Work
 from experiments.settings import FindTicket
-from ltjax import data
-from ltjax.lottery import common
+from ltjax import data, lottery
 from ltjax.models import Network
 from ltjax.training.population import Partial
 from ltjax.training.step import Member
@@ -41,7 +39,6 @@ def settings(work: Work) -> FindTicket:
         batch_size=work.batch_size,
         length=f"{work.steps}it",
         evaluate_every=f"{work.steps}it",
-        rewind="1it",
         validation="0",
         replicates=work.members,
     )
@@ -68,11 +65,11 @@ def members(work: Work, net: Network) -> Member:
         return jnp.asarray(mask | (leaf.ndim == 2))  # Biases and normalization, with members.
 
     key = jax.random.key(0)
-    start = jax.vmap(net.init)(common.keys_for(key, "init", work.members))
+    start = jax.vmap(net.init)(lottery.keys_for(key, "init", work.members))
     rows = jnp.tile(jnp.arange(work.images), (work.members, 1))
     offsets = jnp.zeros(work.members, jnp.int32)
     mask = jax.tree.map(live, start.params)
-    order = common.keys_for(key, "order", work.members)
+    order = lottery.keys_for(key, "order", work.members)
     return Member(order, start, mask, rows, rows[:, :0], offsets)
 
 
@@ -80,11 +77,10 @@ def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, flo
     """What this contestant says first, and its measurement."""
     chosen = settings(work)
     source = dataset(work)
-    net = settings_.network(chosen, source)
-    how = settings_.recipe(chosen, net, source)
-    trainer = settings_.trainer(chosen, net, how)
+    trainer = build.trainer(chosen, source)
+    net = trainer.network
     crowd = members(work, net)
-    shared = common.device_data(source)
+    shared = lottery.device_data(source)
 
     def train() -> np.ndarray:
         """Trains once; the seconds until each of the three evaluations."""
@@ -94,7 +90,7 @@ def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, flo
             jax.block_until_ready(partial.states)
             moments.append(time.perf_counter())
 
-        trainer.train(crowd, shared, observe=observe)
+        trainer.train(crowd, shared, snapshot=1, observe=observe)
         return np.diff(moments)
 
     def measure(seconds: float) -> dict[str, float]:
@@ -123,5 +119,5 @@ def prepare(work: Work) -> tuple[dict[str, Any], Callable[[float], dict[str, flo
 if __name__ == "__main__":
     jax.config.update("jax_platforms", "cpu")
     _work, _ = benchmark_work.work_of(sys.argv[1])
-    settings_.use_devices(settings(_work).devices)
+    build.use_devices(settings(_work).devices)
     benchmark_work.serve(*prepare(_work))

@@ -12,11 +12,8 @@ preset. A killed run goes on with the same command. Ends with report.html: every
 beside ours, with the paired tests.
 """
 
-from experiments.paper_000.rows import PAPER
-from experiments.paper_000.settings import PRESETS, ClassHalves
-from experiments.reproduce import driver
-from ltjax.command import config
+from experiments.papers.class_halves import PAPER
+from experiments.papers.reproduce import binary
 
 if __name__ == "__main__":
-    _SETTINGS = config.define_flags(ClassHalves, presets=PRESETS)
-    config.run(lambda: driver.main(PAPER, _SETTINGS(), _SETTINGS.given))
+    binary(PAPER)

@@ -11,11 +11,8 @@ and another figure trains only what is missing. Ends with report.html: each figu
 form, every published number beside ours, and a verdict for each.
 """
 
-from experiments.paper_004.rows import PAPER
-from experiments.paper_004.settings import PRESETS, FrankleCarbin
-from experiments.reproduce import driver
-from ltjax.command import config
+from experiments.papers.frankle_carbin import PAPER
+from experiments.papers.reproduce import binary
 
 if __name__ == "__main__":
-    _SETTINGS = config.define_flags(FrankleCarbin, presets=PRESETS)
-    config.run(lambda: driver.main(PAPER, _SETTINGS(), _SETTINGS.given))
+    binary(PAPER)

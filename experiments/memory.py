@@ -8,7 +8,7 @@ import jax
 
 from ltjax.data import Dataset, Parts
 from ltjax.models import Network
-from ltjax.training.step import Recipe
+from ltjax.training import Recipe
 
 _CGROUP = pathlib.Path("/sys/fs/cgroup/memory.max")
 

@@ -10,11 +10,8 @@ same command, and another table trains only what is missing. Ends with report.ht
 published number beside ours, and a verdict for each.
 """
 
-from experiments.paper_002.rows import PAPER
-from experiments.paper_002.settings import PRESETS, MultipleTickets
-from experiments.reproduce import driver
-from ltjax.command import config
+from experiments.papers.multiple_tickets import PAPER
+from experiments.papers.reproduce import binary
 
 if __name__ == "__main__":
-    _SETTINGS = config.define_flags(MultipleTickets, presets=PRESETS)
-    config.run(lambda: driver.main(PAPER, _SETTINGS(), _SETTINGS.given))
+    binary(PAPER)

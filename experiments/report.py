@@ -13,7 +13,7 @@ import dataclasses
 
 from absl import flags
 
-from experiments.reproduce import driver
+from experiments.papers import page, reproduce
 from ltjax.command import config, paths
 
 
@@ -35,14 +35,14 @@ class Report(config.Settings):
 
 def main(settings: Report, runs: Sequence[str]) -> int:
     """Writes the report, and returns the exit code."""
-    named = [path for name in runs for path in driver.runs_in(paths.local(name, "run"))]
+    named = [path for name in runs for path in reproduce.runs_in(paths.local(name, "run"))]
     found = list({path.resolve(): path for path in named}.values())  # Once, however it is named.
     where = paths.local(settings.out or runs[0], "out")
     if settings.dry_run:
         print("\n".join(f"would report {path}" for path in found))
         print(f"would write {where / 'report.html'}")
     else:
-        print(driver.write_report(found, where))
+        print(page.write([reproduce.read(path) for path in found], where))
     return 0
 
 

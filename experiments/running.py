@@ -1,6 +1,7 @@
-"""What every binary does around its work: the run directory, the plan, the report."""
+"""What a search and a transfer do around their work: plan, pieces, report, answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+import dataclasses
 import sys
 from typing import Any
 
@@ -13,45 +14,121 @@ from ltjax.command import config
 from ltjax.command.progress import Progress
 from ltjax.core import pruning
 from ltjax.data import Dataset
-from ltjax.models import Network
+from ltjax.lottery import Keeper
 from ltjax.statistics import analysis
 from ltjax.storage import run_directory as rundir
 from ltjax.storage.journal import DiskKeeper
 from ltjax.storage.run_directory import RunDir
+from ltjax.training import Trainer
 from ltjax.training import records as results
-from ltjax.training.step import Recipe
+from ltjax.training.records import Record
 
 _VERSION = 2
 """Of the meaning of the settings; raised where the same ones give other results."""
 
 
-def run_dir(settings: FindTicket, *, prefix: str, exclude: Sequence[str] = ()) -> RunDir:
+def open_run(settings: FindTicket, *, prefix: str) -> RunDir:
     """The directory of a run; touches no disk."""
     return RunDir(
         settings.out,
-        config.run_id(settings, prefix=prefix, version=_VERSION, exclude=exclude),
+        config.run_id(settings, prefix=prefix, version=_VERSION),
         config.as_dict(settings, identity_only=True),
         rundir.provenance(settings.seed),
     )
 
 
-def describe_training(
-    net: Network, source: Dataset, how: Recipe, *, members: int, trainings: int
-) -> str:
-    """Lines of a plan: the network, its parameters, the trainings, steps and memory."""
-    spread = min(len(jax.devices()), members)
-    total = memory.of_training(net, source, how, members=members)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(net.shapes().params))
-    return "\n".join(
-        [
-            f"  {net.name} on {source.name} {list(source.shape)}: {parameters:,} parameters",
-            f"  {len(source.train.labels):,} training and {len(source.test.labels):,} test "
-            f"examples, {source.classes} classes (of {list(source.label_map)})",
-            f"  {trainings:,} trainings of {how.steps:,} steps of {how.batch_size} examples, "
-            f"{members} side by side on {spread} device(s), an evaluation every {how.every:,}",
-            f"  memory: about {total / 2**20:,.0f} MiB for members, optimizer and images",
-        ]
-    )
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run that is ready to begin: its settings are checked, and nothing is computed.
+
+    Attributes:
+      settings: of the run.
+      run: its directory.
+      does: what it does, as `find on mnist`.
+      title: of the report.
+      notes: of the report.
+      dataset: what is trained on.
+      trainer: what is trained, and how.
+      members: networks side by side.
+      levels: populations of them, one after the other.
+      work: trains them, each as a piece of a keeper; it is checked where it is made.
+      source: after the work, the records of a search that the report begins with.
+
+    Raises:
+      ValueError: where the members do not fit in memory.
+    """
+
+    settings: FindTicket
+    run: RunDir
+    does: str
+    title: str
+    notes: Sequence[str]
+    dataset: Dataset
+    trainer: Trainer
+    members: int
+    levels: int
+    work: Callable[[Keeper], Iterator[Any]]
+    source: Callable[[], list[Record]] = list
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot fit."""
+        name = self.trainer.network.name
+        memory.check(self._memory, f"{self.members} networks {name} side by side")
+
+    @property
+    def _memory(self) -> int:
+        net, how = self.trainer.network, self.trainer.recipe
+        return memory.of_training(net, self.dataset, how, members=self.members)
+
+    def plan(self) -> str:
+        """Lines on the network, its parameters, the trainings, steps and memory."""
+        data, net, how = self.dataset, self.trainer.network, self.trainer.recipe
+        spread = min(len(jax.devices()), self.members)
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(net.shapes().params))
+        return (
+            f"  {net.name} on {data.name} {list(data.shape)}: {parameters:,} parameters\n"
+            f"  {len(data.train.labels):,} training and {len(data.test.labels):,} test "
+            f"examples, {data.classes} classes (of {list(data.label_map)})\n"
+            f"  {self.members * self.levels:,} trainings of {how.steps:,} steps of {how.batch_size} "
+            f"examples, {self.members} side by side on {spread} device(s), an evaluation every "
+            f"{how.every:,}\n"
+            f"  memory: about {self._memory / 2**20:,.0f} MiB for members, optimizer and images"
+        )
+
+    def carry_out(self) -> list[Any]:
+        """Does what is missing of the work, and reports; gives what the work yielded."""
+        steps = self.trainer.recipe.steps
+        progress = Progress(steps * self.levels, unit="step", label=self.does)
+        keeper = DiskKeeper(self.run, progress, steps=steps, every=self.settings.save_seconds)
+        work = self.work(keeper)
+        with self.run.create(), progress:
+            done, pieces = list(work), keeper.pieces
+            if source := self.source():
+                self.run.finish_piece("source", source)
+                pieces = ["source", *pieces]
+            self._finish(pieces)
+        return done
+
+    def _finish(self, pieces: Sequence[str]) -> None:
+        run = self.run
+        run.write_records(pieces)
+        records = run.all_records(pieces)
+        drawn = report.figures(records)
+        if drawn:
+            run.figures.mkdir(exist_ok=True)
+        for name, figure in drawn.items():
+            results.write_whole(run.figures / f"{name}.png", report.png(figure))
+            results.write_whole(run.figures / f"{name}.svg", report.svg(figure))
+        page = report.run_page(
+            records,
+            settings=config.as_dict(self.settings),
+            provenance=run.latest_provenance(),
+            notes=self.notes,
+            title=self.title,
+            drawn=drawn,
+        )
+        results.write_whole(run.report, page)
+        run.finish(pieces)
 
 
 def describe_plan(plan: pruning.Plan) -> str:
@@ -71,43 +148,6 @@ def describe_plan(plan: pruning.Plan) -> str:
         if count == 0
     ]
     return "\n".join(rows + empty)
-
-
-def keeper(
-    run: RunDir, settings: FindTicket, *, label: str, steps: int, pieces: int
-) -> tuple[Progress, DiskKeeper]:
-    """What shows and keeps the pieces of a run; touches no disk before its first piece."""
-    progress = Progress(steps * pieces, unit="step", label=label)
-    return progress, DiskKeeper(run, progress, steps=steps, every=settings.save_seconds)
-
-
-def finish(
-    run: RunDir,
-    pieces: Sequence[str],
-    settings: Mapping[str, Any],
-    *,
-    title: str,
-    notes: Sequence[str],
-) -> None:
-    """Writes records, figures and report, and marks the run as complete."""
-    run.write_records(pieces)
-    records = run.all_records(pieces)
-    drawn = report.figures(records)
-    if drawn:
-        run.figures.mkdir(exist_ok=True)
-    for name, figure in drawn.items():
-        results.write_whole(run.figures / f"{name}.png", report.png(figure))
-        results.write_whole(run.figures / f"{name}.svg", report.svg(figure))
-    page = report.run_page(
-        records,
-        settings=settings,
-        provenance=run.latest_provenance(),
-        notes=notes,
-        title=title,
-        drawn=drawn,
-    )
-    results.write_whole(run.report, page)
-    run.finish(pieces)
 
 
 def is_whole(run: RunDir) -> bool:

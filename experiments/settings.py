@@ -1,26 +1,27 @@
-"""The settings of a search as one dataclass, and what is built from them."""
+"""The settings of a search, which every other binary begins from."""
 
+from collections.abc import Sequence
 import dataclasses
-import itertools
-import os
+import functools
 import re
-from typing import Any, TypeVar
 
-import jax
+from absl import flags
 
-from ltjax import data as data_
 from ltjax import models
 from ltjax.command import config
 from ltjax.command.config import setting
-from ltjax.core import keys, pruning, trees
-from ltjax.core.types import Key, Pixels
-from ltjax.data import Dataset, Parts
-from ltjax.lottery import ticket as tickets
-from ltjax.models import Network
+from ltjax.core import pruning, trees
+from ltjax.data import AUGMENTATIONS, DATASETS, NORMALIZATIONS, parse_classes
+from ltjax.lottery import RESETS
 from ltjax.training import optimizers, population
-from ltjax.training import step as train
+from ltjax.training.recipe import MEASURES
 
-SEED = "[0, 4294967295]"  # What a key keeps of it without 64 bits.
+SEED = "[0, 4294967295]"
+"""Seeds: what a key keeps of one without 64 bits."""
+
+_duration = functools.partial(setting, unit="it or ep", check=config.duration)
+_span = functools.partial(setting, unit="it or ep", check=config.span)
+_outside = functools.partial(setting, identity=False)  # Cannot change a result.
 
 
 def validation_share(text: str) -> float:
@@ -40,10 +41,17 @@ def model_size(text: str) -> None:
         raise ValueError("a network has at most 1,000 hidden layers of at most 999,999 units")
 
 
+def check_width(text: str) -> None:
+    """Refuses what is no width of a layer."""
+    if config.whole(text) < 1:
+        raise ValueError(f"widths of layers are at least 1, as 100; got {text!r}")
+    model_size(text)
+
+
 def check_classes(text: str) -> None:
     """Refuses what is neither empty, for all, nor a list of classes."""
     if text:
-        _ = data_.parse_classes(text)
+        _ = parse_classes(text)
 
 
 def check_rewind(text: str) -> None:
@@ -57,7 +65,7 @@ class FindTicket(config.Settings):
     """A search for winning tickets."""
 
     data: str = setting(
-        "digits", f"One of {', '.join(data_.DATASETS)}, or another TFDS image classification."
+        "digits", f"One of {', '.join(DATASETS)}, or another TFDS image classification."
     )
     classes: str = setting(
         "", "Classes to keep, as 0-4 or 0,2,7; empty for all.", check=check_classes
@@ -68,12 +76,12 @@ class FindTicket(config.Settings):
     normalize: str = setting(
         "own",
         "Mean and sd of the pixels: own, unit, mnist, cifar10, ...",
-        choices=data_.NORMALIZATIONS,
+        choices=NORMALIZATIONS,
     )
     augment: str = setting(
         "none",
         "Augmentation on the device: none, flip, crop, crop_flip.",
-        choices=data_.AUGMENTATIONS,
+        choices=AUGMENTATIONS,
     )
     window: int = setting(
         0,
@@ -106,9 +114,7 @@ class FindTicket(config.Settings):
         "Durations at which `step` drops, as 80ep,120ep; empty: 1/2 and 3/4 of the length.",
         check=config.duration,
     )
-    warmup: str = setting(
-        "0", "Linear warm-up of the learning rate.", unit="it or ep", check=config.duration
-    )
+    warmup: str = _duration("0", "Linear warm-up of the learning rate.")
     momentum: float = setting(0.0, "Momentum of sgd; b1 of adam (0: 0.9).", within="[0, 1)")
     nesterov: bool = setting(False, "Nesterov's form of the momentum of sgd.")
     weight_decay: float = setting(0.0, "Coefficient of the weight decay.")
@@ -119,8 +125,8 @@ class FindTicket(config.Settings):
         acts=(lambda s: s.weight_decay, "without weight_decay"),
     )
     batch_size: int = setting(60, "Examples a step.", unit="examples", within="[1, 2147483647]")
-    length: str = setting("30ep", "Length of one training.", unit="it or ep", check=config.span)
-    evaluate_every: str = setting("1ep", "Between evaluations.", unit="it or ep", check=config.span)
+    length: str = _span("30ep", "Length of one training.")
+    evaluate_every: str = _span("1ep", "Between evaluations.")
     validation: str = setting(
         "10%",
         "Held out of the training split: a number of examples or a percentage.",
@@ -132,7 +138,7 @@ class FindTicket(config.Settings):
     measure: str = setting(
         "accuracy",
         "What the best evaluation is judged by: accuracy or loss.",
-        choices=train.MEASURES,
+        choices=MEASURES,
     )
     keep: str = setting(
         "last",
@@ -184,27 +190,22 @@ class FindTicket(config.Settings):
         "0", "Rewind to: 0, a duration as 500it or 1ep, or end.", check=check_rewind
     )
     reset: tuple[str, ...] = setting(
-        tickets.RESETS,
+        RESETS,
         "What each round sets back to the rewind point; `none` continues (Han).",
-        choices=(*tickets.RESETS, "none"),
+        choices=(*RESETS, "none"),
     )
     replicates: int = setting(5, "Independent searches, trained side by side.", within="[1, 10000]")
     seed: int = setting(0, "Everything random comes from it.", within=SEED)
-    data_dir: str = setting(
-        "", "Prepared TFDS data; empty: TFDS's own place.", identity=False, check=config.path
-    )
-    out: str = setting("runs", "Directory of all runs.", identity=False, check=config.path)
-    devices: int = setting(0, "Devices to spread over; 0: all (cores, on a CPU).", identity=False)
-    layout: str = setting(
+    data_dir: str = _outside("", "Prepared TFDS data; empty: TFDS's own place.", check=config.path)
+    out: str = _outside("runs", "Directory of all runs.", check=config.path)
+    devices: int = _outside(0, "Devices to spread over; 0: all (cores, on a CPU).")
+    layout: str = _outside(
         "auto",
         "Members of one device by map or vmap; auto chooses.",
-        identity=False,
         choices=("auto", *population.LAYOUTS),
     )
-    save_seconds: float = setting(
-        60.0, "Between saves inside a level.", unit="seconds", identity=False
-    )
-    dry_run: bool = setting(False, "Print the plan and stop; nothing is made.", identity=False)
+    save_seconds: float = _outside(60.0, "Between saves inside a level.", unit="seconds")
+    dry_run: bool = _outside(False, "Print the plan and stop; nothing is made.")
 
     def __post_init__(self) -> None:
         """Refuses settings that contradict each other."""
@@ -262,234 +263,33 @@ PRESETS = {
     },
 }
 
-T = TypeVar("T", bound=FindTicket)
 
+def overridden(settings: FindTicket, parts: Sequence[str], *, named: str) -> FindTicket:
+    """The settings of a search with some of them given as `name=value`.
 
-def use_devices(devices: int) -> None:
-    """Gives a CPU as many host devices, or as cores for 0; must come before any use of jax.
-
-    Raises:
-      ValueError: where there are not as many devices, or cores.
-    """
-    cores = len(os.sched_getaffinity(0))
-    jax.config.update("jax_num_cpu_devices", min(devices or cores, cores))
-    _ = chosen_devices(devices)
-
-
-def chosen_devices(devices: int) -> list[Any]:
-    """The devices to spread over.
+    Args:
+      settings: what holds where nothing is given.
+      parts: what is given; + stands for , in lists.
+      named: the flag that they come from.
 
     Raises:
-      ValueError: where there are not as many.
+      ValueError: an unknown name, one that is given twice, or a value that breaks its rule.
     """
-    available = jax.devices()
-    if devices > len(available):
-        raise ValueError(f"devices={devices}, but there are {len(available)}; give 0 for all")
-    return available[: devices or None]
-
-
-def dataset(
-    settings: FindTicket, *, shape: tuple[int, int, int] | None = None, named: str = "data"
-) -> Dataset:
-    """The data set with its classes, half, shape (as it comes by default) and normalization.
-
-    Raises:
-      ValueError: where there is none such; it speaks of the flag `named` (`data` or `target`).
-    """
+    values, fields = flags.FlagValues(), {f.name: f for f in dataclasses.fields(FindTicket)}
+    plain = {"settings": config.as_dict(settings)}
+    read = config.define_flags(FindTicket, values, presets=plain, default="settings")
+    given = []
+    for part in parts:
+        name, equals, text = part.partition("=")
+        if name not in fields or not equals:
+            known = trees.unknown(name, fields, "setting")
+            raise ValueError(f"{named} takes name=value; {known}")
+        listed = isinstance(fields[name].default, tuple)
+        given.append(f"--{name}={text.replace('+', ',') if listed else text}")
     try:
-        loaded = data_.load(settings.data, data_dir=settings.data_dir or None)
-    except ValueError as error:
+        _ = values([named, *given])
+        if len(read.given) < len(given):
+            raise ValueError("a setting is given twice; give it once")
+        return read()
+    except (ValueError, flags.Error) as error:
         raise ValueError(f"{named}: {error}") from error
-    prefix = "" if named == "data" else f"{named}_"
-    if settings.classes:
-        loaded = data_.take_classes(loaded, data_.parse_classes(settings.classes))
-        if loaded.classes < 2:
-            raise ValueError(
-                f"{prefix}classes={settings.classes} is one class, and there is nothing to "
-                "tell it from; give two or more"
-            )
-    if settings.half:
-        loaded = data_.halve(loaded, settings.half, seed=0)
-    if shape is not None:
-        loaded = data_.adapt(loaded, shape)
-    return data_.normalize(loaded, settings.normalize)
-
-
-def network(
-    settings: FindTicket, source: Dataset | Parts, *, head_hidden: tuple[int, ...] = ()
-) -> Network:
-    """The network for images and classes of `source`, or for windows of the images."""
-    side = settings.window
-    made = models.make(
-        settings.model,
-        input_shape=(side, side, source.shape[-1]) if side else source.shape,
-        classes=source.classes,
-        init=settings.init,
-        padding=settings.padding,
-        head_hidden=head_hidden,
-    )
-    return models.central(made, source.shape) if side else made
-
-
-def validation(settings: FindTicket, source: Dataset | Parts) -> int:
-    """Number of examples held out of the training split.
-
-    Raises:
-      ValueError: where it leaves nothing to train on.
-    """
-    found, examples = validation_share(settings.validation), source.examples
-    if "%" in settings.validation:
-        found = round(found * examples)
-    if found >= examples:
-        raise ValueError(
-            f"validation={settings.validation} leaves nothing of the {examples:,} training "
-            f"examples of {source.name}; lower it"
-        )
-    return int(found)
-
-
-def recipe(
-    settings: FindTicket,
-    net: Network,
-    source: Dataset | Parts,
-    *,
-    frozen: frozenset[str] = frozenset(),
-    frozen_statistics: bool = False,
-    rewinds: bool = True,
-) -> train.Recipe:
-    """How each network is trained on `source`."""
-    examples = source.examples - validation(settings, source)
-    batch = settings.batch_size
-    if not 1 <= batch <= examples:
-        raise ValueError(
-            f"batch_size {batch} must lie in 1..{examples}, the training examples of "
-            f"{source.name} beside validation={settings.validation}; lower it"
-        )
-
-    def steps(name: str, text: str) -> int:
-        try:
-            return config.steps(text, examples=examples, batch=batch)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-
-    length, warmup = steps("length", settings.length), steps("warmup", settings.warmup)
-    if warmup > length:
-        raise ValueError(
-            f"warmup={settings.warmup} is {warmup:,} steps and the length {length:,}, so that the "
-            "learning rate is never reached; lower it"
-        )
-    milestones = [steps("milestones", m) for m in settings.milestones]
-    chain = [0, *milestones, length]
-    if milestones and any(not a < b for a, b in itertools.pairwise(chain)):
-        raise ValueError(
-            f"milestones rise, above 0 and below the length of {length:,} steps; got "
-            f"{','.join(settings.milestones)}, steps {', '.join(map(str, milestones))}"
-        )
-    return train.Recipe(
-        apply=net.apply,
-        optimizer=optimizers.make(
-            settings.optimizer,
-            momentum=settings.momentum,
-            nesterov=settings.nesterov,
-            weight_decay=settings.weight_decay,
-            decay=settings.decay,
-        ),
-        schedule=optimizers.schedule(
-            settings.schedule,
-            settings.learning_rate,
-            steps=length,
-            milestones=milestones,
-            warmup=warmup,
-        ),
-        batch_size=batch,
-        steps=length,
-        every=min(length, max(1, steps("evaluate_every", settings.evaluate_every))),
-        snapshot=rewind_step(settings, examples) if rewinds else None,
-        patience=settings.patience,
-        measure=settings.measure,
-        keep=settings.keep,
-        augment=_augment(settings),
-        frozen=frozen,
-        frozen_statistics=frozen_statistics,
-        block=100 if has_convolutions(net) else 500,
-    )
-
-
-def _augment(settings: FindTicket) -> data_.AugmentFn | None:
-    """What happens to the images of a batch: a window is cut, then they are augmented."""
-    augment = trees.lookup(data_.AUGMENTATIONS, settings.augment, "augmentation")
-    if not settings.window:
-        return None if settings.augment == "none" else augment
-    size = (settings.window, settings.window)
-
-    def cut(key: Key, images: Pixels) -> Pixels:
-        cut_out = data_.window(keys.derive(key, "window"), images, size=size)
-        return augment(keys.derive(key, "augment"), cut_out)
-
-    return cut
-
-
-def rewind_step(settings: FindTicket, examples: int) -> int:
-    """The step whose weights are theta_k; 0 for `end`, where theta_k is theta_0."""
-    if settings.rewind == "end":
-        return 0
-    return config.steps(settings.rewind, examples=examples, batch=settings.batch_size)
-
-
-def has_convolutions(net: Network) -> bool:
-    """Whether a network has convolutions, which decides layout and blocks."""
-    kinds = trees.kinds(net.shapes().params, head=net.head)
-    return "conv" in kinds.values()
-
-
-def trainer(settings: FindTicket, net: Network, how: train.Recipe) -> population.Trainer:
-    """The compiled trainer, over the devices and in the layout of the settings."""
-    layout = settings.layout
-    if layout == "auto":
-        layout = population.choose_layout(jax.default_backend(), convolutions=has_convolutions(net))
-    return population.Trainer(how, devices=chosen_devices(settings.devices), layout=layout)
-
-
-def plan(settings: FindTicket, net: Network) -> pruning.Plan:
-    """What each level keeps."""
-    return pruning.plan(
-        net.shapes().params,
-        rate=settings.rate,
-        levels=settings.levels,
-        rates=config.pairs(settings.rates),
-        densities=config.floats(settings.densities),
-        scope=settings.scope,
-        head=net.head,
-    )
-
-
-def resets(settings: FindTicket) -> tuple[str, ...]:
-    """What each round sets back."""
-    return () if settings.reset == ("none",) else settings.reset
-
-
-def override(settings: T, values: dict[str, str]) -> T:
-    """Settings with some fields replaced, given as text.
-
-    Raises:
-      ValueError: an unknown field, or a value of another type.
-    """
-    fields = {f.name: f for f in dataclasses.fields(settings)}
-    changed: dict[str, Any] = {}
-    for name, text in values.items():
-        default = trees.lookup(fields, name, "setting").default
-        changed[name] = _parse(name, text, type(default))
-    return dataclasses.replace(settings, **changed)
-
-
-def _parse(name: str, text: str, kind: type) -> Any:
-    if kind is tuple:
-        return tuple(text.split("+")) if text else ()
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError(f"{name} is true or false; got {text!r}")
-        return text.lower() == "true"
-    try:
-        return kind(text)
-    except ValueError:
-        raise ValueError(f"{name} is a number ({kind.__name__}); got {text!r}") from None

@@ -20,55 +20,36 @@ cores.
 
 from collections.abc import Collection
 import dataclasses
+import functools
 from typing import Any
 
+from absl import flags
 import jax
 
-from experiments import memory, running, search
-from experiments import settings as settings_
+from experiments import build, find_ticket, running
+from experiments.running import Job
 from experiments.settings import PRESETS as FIND_PRESETS
-from experiments.settings import FindTicket
-from ltjax import data as data_
-from ltjax import lottery
+from experiments.settings import FindTicket, check_classes, check_width
+from ltjax import data, lottery
 from ltjax.command import config
 from ltjax.command.config import setting
 from ltjax.core import trees
-from ltjax.data import Dataset
-from ltjax.lottery import Found
-from ltjax.lottery import arms as arms_
-from ltjax.lottery.arms import CONTROLS, STARTS
-from ltjax.lottery.ticket import Ticket
+from ltjax.lottery import Level, Ticket
+from ltjax.lottery.arms import CONTROLS, STARTS, check_arms, check_fits, head_of
 from ltjax.models import Network
 from ltjax.storage import tickets as storage
 from ltjax.storage.run_directory import RunDir
-from ltjax.training.step import Recipe
-
-HEADS = ("auto", "fresh", "keep")
-
-
-def _width(text: str) -> None:
-    if config.whole(text) < 1:
-        raise ValueError(f"widths of layers are at least 1, as 100; got {text!r}")
-    settings_.model_size(text)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransferTicket(FindTicket):
     """A search, and the moving of what it finds."""
 
-    classes: str = setting(
-        "0-4",
-        "Classes of the source, as 0-4 or 0,2,7; empty for all.",
-        check=settings_.check_classes,
-    )
-    rewind: str = setting(
-        "2ep",
-        "Rewind to: 0, a duration as 500it or 1ep, or end.",
-        check=settings_.check_rewind,
-    )
+    classes: str = config.override(FindTicket, "classes", "0-4")
+    rewind: str = config.override(FindTicket, "rewind", "2ep")
     target: str = setting("digits", "Data set to move to.")
     target_classes: str = setting(
-        "5-9", "Classes of the target; empty for all.", check=settings_.check_classes
+        "5-9", "Classes of the target; empty for all.", check=check_classes
     )
     target_half: str = setting(
         "", "a or b: one of two stratified halves of the target.", choices=("a", "b")
@@ -95,10 +76,10 @@ class TransferTicket(FindTicket):
     head: str = setting(
         "auto",
         "Output layer on the target: fresh, keep, or auto (fresh where classes differ).",
-        choices=HEADS,
+        choices=("auto", "fresh", "keep"),
     )
     head_hidden: tuple[str, ...] = setting(
-        (), "Widths of hidden layers of a fresh head, as 100.", check=_width
+        (), "Widths of hidden layers of a fresh head, as 100.", check=check_width
     )
     freeze: tuple[str, ...] = setting(
         (), "Kinds or patterns of parameters that stay as they are on the target, as conv,norm."
@@ -130,6 +111,7 @@ PRESETS = {
         "levels": 12,
     },
 }
+
 _ON_TARGET = (
     *("normalize", "augment", "optimizer", "learning_rate", "schedule", "milestones", "warmup"),
     *("momentum", "nesterov", "weight_decay", "decay", "batch_size", "length", "evaluate_every"),
@@ -137,15 +119,9 @@ _ON_TARGET = (
 )
 
 
-_OF_SOURCE = frozenset(
-    field.name for field in dataclasses.fields(FindTicket) if field.metadata["identity"]
-) - {"seed"}
-
-
 def source_settings(settings: TransferTicket) -> FindTicket:
     """The search that belongs to a transfer, without reading anything."""
-    names = [field.name for field in dataclasses.fields(FindTicket)]
-    return FindTicket(**{name: getattr(settings, name) for name in names})
+    return config.from_dict(FindTicket, config.as_dict(settings), what="the transfer")
 
 
 def resolve(settings: TransferTicket, chosen: Collection[str] = ()) -> TransferTicket:
@@ -163,19 +139,19 @@ def resolve(settings: TransferTicket, chosen: Collection[str] = ()) -> TransferT
     if not settings.ticket:
         return settings
     found = config.from_dict(FindTicket, storage.settings(settings.ticket), what=settings.ticket)
-    own = {name: getattr(found, name) for name in _OF_SOURCE}
+    own = {name: getattr(found, name) for name in config.as_dict(found, identity_only=True)}
+    if "seed" in chosen:
+        del own["seed"]
     against = [
-        f"{name}={_text(getattr(settings, name))} (the ticket: {_text(own[name]) or 'empty'})"
-        for name in sorted(_OF_SOURCE & set(chosen))
-        if getattr(settings, name) != own[name]
+        f"{name}={_text(getattr(settings, name))} (the ticket: {_text(value) or 'empty'})"
+        for name, value in sorted(own.items())
+        if name in chosen and getattr(settings, name) != value
     ]
     if against:
         raise ValueError(
             f"{', '.join(against)}: with --ticket the source is what it was; drop these flags, and "
             "give settings of the training on the target by --on_target=name=value"
         )
-    if "seed" not in chosen:
-        own["seed"] = found.seed
     return dataclasses.replace(settings, **own)
 
 
@@ -189,21 +165,18 @@ def target_settings(settings: TransferTicket, source: FindTicket) -> FindTicket:
     Raises:
       ValueError: a setting that has no meaning on the target, or a value that is not its type.
     """
-    changes = {}
-    for part in settings.on_target:
-        name, equals, text = part.partition("=")
-        if name not in _ON_TARGET or not equals:
-            raise ValueError(
-                f"on_target takes name=value; {trees.unknown(name, _ON_TARGET, 'setting')}"
-            )
-        if name in changes:
-            raise ValueError(f"on_target gives {name} twice; give it once")
-        changes[name] = text
-    same_data = settings.target == source.data
-    if same_data and not _same_classes(settings.target_classes, source.classes):
-        data_.check_disjoint(
-            *(_classes(text) for text in (source.classes, settings.target_classes))
+    if settings.target == source.data:
+        theirs, ours = (
+            frozenset(data.parse_classes(text)) if text else None
+            for text in (source.classes, settings.target_classes)
         )
+        if ours != theirs:
+            if ours is None or theirs is None:
+                raise ValueError(
+                    "classes and target_classes overlap: one is empty, which means all classes; "
+                    "give both"
+                )
+            data.check_disjoint(theirs, ours)
     moved = dataclasses.replace(
         source,
         data=settings.target,
@@ -212,125 +185,93 @@ def target_settings(settings: TransferTicket, source: FindTicket) -> FindTicket:
         # Published statistics belong to the source's data.
         normalize=source.normalize if source.normalize in ("own", "unit") else "own",
     )
-    try:
-        return settings_.override(moved, changes)
-    except ValueError as error:
-        raise ValueError(f"on_target: {error}") from error
-
-
-def _same_classes(*texts: str) -> bool:
-    """Whether lists of classes, empty for all, are the same classes."""
-    return len({frozenset(data_.parse_classes(text)) if text else None for text in texts}) == 1
-
-
-def _classes(text: str) -> tuple[int, ...]:
-    if not text:
-        raise ValueError(
-            "classes and target_classes overlap: one is empty, which means all classes; give both"
-        )
-    return data_.parse_classes(text)
-
-
-def target_network(settings: TransferTicket, target: FindTicket, moved: Dataset) -> Network:
-    """The network on the target."""
-    widths = tuple(int(width) for width in settings.head_hidden)
-    return settings_.network(target, moved, head_hidden=widths)
-
-
-def target_recipe(
-    settings: TransferTicket, target: FindTicket, net: Network, moved: Dataset
-) -> Recipe:
-    """How tickets are trained on the target."""
-    kinds = trees.kinds(net.shapes().params, head=net.head)
-    frozen = {name for pattern in settings.freeze for name in trees.select(pattern, kinds)}
-    if frozen == kinds.keys():
-        raise ValueError(
-            f"freeze={','.join(settings.freeze)} leaves nothing to train; freeze fewer parameters"
-        )
-    if settings.freeze_statistics and not jax.tree.leaves(net.shapes().stats):
-        raise ValueError(f"freeze_statistics has no effect on {net.name}, which has none; drop it")
-    return settings_.recipe(
-        target,
-        net,
-        moved,
-        frozen=frozenset(frozen),
-        frozen_statistics=settings.freeze_statistics,
-        rewinds=False,
+    values, given = flags.FlagValues(), list[str]()
+    read = config.define_flags(
+        FindTicket, values, presets={"source": config.as_dict(moved)}, default="source"
     )
+    for part in settings.on_target:
+        name, equals, text = part.partition("=")
+        if name not in _ON_TARGET or not equals:
+            raise ValueError(
+                f"on_target takes name=value; {trees.unknown(name, _ON_TARGET, 'setting')}"
+            )
+        given.append(f"--{name}={text.replace('+', ',') if name == 'milestones' else text}")
+    try:
+        _ = values(["on_target", *given])
+        if len(read.given) < len(given):
+            raise ValueError("a setting is given twice; give it once")
+        return read()
+    except (ValueError, flags.Error) as error:
+        raise ValueError(f"on_target: {error}") from error
 
 
 def open_run(settings: TransferTicket) -> RunDir:
     """The directory of the transfer with these settings; touches no disk."""
     name = f"transfer-{settings.data}-{settings.target}-{settings.model}"
-    return running.run_dir(settings, prefix=name)
+    return running.open_run(settings, prefix=name)
 
 
-def main(settings: TransferTicket, chosen: Collection[str] = ()) -> int:
-    """Runs, and returns the exit code; `chosen` are the fields that flags or a preset set."""
-    settings_.use_devices(settings.devices)
-    settings = resolve(settings, chosen)
-    run = open_run(settings)
-    if not settings.dry_run and running.is_whole(run):
-        return running.answer(run)
-    return transfer(settings, run)
-
-
-def transfer(settings: TransferTicket, run: RunDir) -> int:
-    """Searches where needed, trains on the target, reports; returns the exit code.
+def job(settings: TransferTicket) -> tuple[Job, str]:
+    """The transfer, ready to begin with its search, and the plan of both.
 
     Raises:
       ValueError: settings that do not fit each other; nothing is computed or written then.
     """
     source = source_settings(settings)
-    source_data = settings_.dataset(source)
-    source_net = settings_.network(source, source_data)
     target = target_settings(settings, source)
-    moved = settings_.dataset(target, shape=source_data.shape, named="target")
-    net = target_network(settings, target, moved)
-    how = target_recipe(settings, target, net, moved)
-    held_out = settings_.validation(target, moved)
-    arms = tuple(dict.fromkeys((*settings.starts, *settings.controls)))
-    arms_.check_base(arms, settings.control_start)
-    members = len(arms) * (
-        1 if settings.ticket and not storage.is_run(settings.ticket) else source.replicates
-    )
-    memory.check(
-        memory.of_training(net, moved, how, members=members),
-        f"{members} networks {net.name} side by side",
-    )
-    lottery.check(net, moved, how, validation=held_out)
-    _check_head(settings, source_net, net)
-    if settings.dry_run:
-        return _print_plan(settings, source, net, moved, how, arms, members)
-    levels = _levels(settings, source)
-    progress, keeper = running.keeper(
-        run, settings, label=f"transfer to {moved.name}", steps=how.steps, pieces=len(levels)
-    )
-    trainings = lottery.transfer(
-        levels,
-        net,
+    source_data = build.dataset(source)
+    source_net = build.network(source, source_data)
+    moved = build.dataset(target, shape=source_data.shape, named="target")
+    widths = tuple(int(width) for width in settings.head_hidden)
+    net = build.network(target, moved, head_hidden=widths)
+    trainer = build.trainer(
+        target,
         moved,
-        how,
-        key=jax.random.key(source.seed),  # Of the search too: purposes differ by name.
-        arms=arms,
-        base=settings.control_start,
-        new_head=settings.head == "fresh" or bool(settings.head_hidden),
-        validation=held_out,
-        trainer=settings_.trainer(target, net, how),
-        keep=keeper,
+        net=net,
+        freeze=settings.freeze,
+        freeze_statistics=settings.freeze_statistics,
     )
-    with run.create(), progress:
-        for _ in trainings:
-            pass
-        run.finish_piece("source", [r for level in levels for r in level.records])
-        running.finish(
-            run,
-            ["source", *keeper.pieces],
-            config.as_dict(settings),
-            title=f"Tickets of {net.name}, from {_name(source)} to {_name(target)}",
-            notes=_notes(source_data, moved, net, source_net),
-        )
-    return running.answer(run)
+    held_out = build.validation(target, moved)
+    arms = tuple(dict.fromkeys((*settings.starts, *settings.controls)))
+    check_arms(arms, settings.control_start)
+    lottery.check(trainer, moved, validation=held_out)
+    _check_head(settings, source_net, net)
+    if settings.ticket:
+        levels = functools.cache(functools.partial(_read, settings.ticket))
+        count, plan = len(levels()), ""
+    else:
+        levels = functools.cache(functools.partial(find_ticket.search, source))
+        searched, plan = find_ticket.job(source, source_data)
+        count, plan = searched.levels, plan + "\n"
+    one = settings.ticket and not storage.is_run(settings.ticket)
+    notes = [f"source {source_data.name}: {note}" for note in source_data.notes]
+    notes += [f"target {moved.name}: {note}" for note in moved.notes]
+    if net.shapes().params != source_net.shapes().params:
+        notes.append("the head was drawn afresh on the target, unpruned; counts leave it out")
+    made = Job(
+        settings=settings,
+        run=open_run(settings),
+        does=f"transfer to {moved.name}",
+        title=f"Tickets of {net.name}, from {_name(source)} to {_name(target)}",
+        notes=notes,
+        dataset=moved,
+        trainer=trainer,
+        members=len(arms) * (1 if one else source.replicates),
+        levels=count,
+        work=lambda keeper: lottery.transfer(
+            levels(),
+            trainer,
+            moved,
+            key=jax.random.key(source.seed),  # Of the search too: purposes differ by name.
+            arms=arms,
+            base=settings.control_start,
+            new_head=settings.head == "fresh" or bool(widths),
+            validation=held_out,
+            keep=keeper,
+        ),
+        source=lambda: [record for level in levels() for record in level.records],
+    )
+    return made, f"{plan}transfer, {', '.join(arms)}:\n{made.plan()}"
 
 
 def _check_head(settings: TransferTicket, source: Network, target: Network) -> None:
@@ -338,38 +279,21 @@ def _check_head(settings: TransferTicket, source: Network, target: Network) -> N
     ours, theirs = source.shapes(), target.shapes()
     mask = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, bool), ours.params)
     ticket = Ticket(mask=mask, theta_0=ours, theta_k=ours, theta_S=ours, prunable=(), meta={})
-    head = arms_.new_head(ticket, theirs, head=target.head)
+    head = head_of(ticket, theirs, head=target.head)
     if settings.head == "keep" and head:
         raise ValueError(
             f"head=keep, but the head has {source.classes} outputs on the source and "
             f"{target.classes} on the target; take auto or fresh"
         )
-    arms_.check_fits(ticket, theirs, new_head=head)
+    check_fits(ticket, theirs, new_head=head)
 
 
-def _levels(settings: TransferTicket, source: FindTicket) -> list[Found]:
-    """The tickets to move: searched, read from a search, or one saved ticket with its dense."""
-    if not settings.ticket:
-        return search.run(source)
-    if storage.is_run(settings.ticket):
-        return storage.levels(settings.ticket)
-    ticket = lottery.found(storage.load(settings.ticket))
-    return [lottery.dense_of(ticket), ticket]
-
-
-def _print_plan(
-    settings: TransferTicket,
-    source: FindTicket,
-    net: Network,
-    moved: Dataset,
-    how: Recipe,
-    arms: tuple[str, ...],
-    members: int,
-) -> int:
-    levels = len(_levels(settings, source)) if settings.ticket else search.print_plan(source)
-    print(f"transfer, {', '.join(arms)}:")
-    print(running.describe_training(net, moved, how, members=members, trainings=members * levels))
-    return 0
+def _read(ticket: str) -> list[Level]:
+    """The levels of a finished search, or one saved ticket with its dense network."""
+    if storage.is_run(ticket):
+        return storage.levels(ticket)
+    level = Level.of(storage.load(ticket))
+    return [level.dense, level]
 
 
 def _name(settings: FindTicket) -> str:
@@ -378,12 +302,16 @@ def _name(settings: FindTicket) -> str:
     return f"{settings.data}{classes}{half}"
 
 
-def _notes(source: Dataset, moved: Dataset, net: Network, source_net: Network) -> list[str]:
-    notes = [f"source {source.name}: {note}" for note in source.notes]
-    notes += [f"target {moved.name}: {note}" for note in moved.notes]
-    if net.shapes().params != source_net.shapes().params:
-        notes.append("the head was drawn afresh on the target, unpruned; counts leave it out")
-    return notes
+def main(settings: TransferTicket, chosen: Collection[str] = ()) -> int:
+    """Runs, and returns the exit code; `chosen` are the fields that flags or a preset set."""
+    build.use_devices(settings.devices)
+    settings = resolve(settings, chosen)
+    if settings.dry_run:
+        print(job(settings)[1])
+        return 0
+    if not running.is_whole(run := open_run(settings)):
+        _ = job(settings)[0].carry_out()
+    return running.answer(run)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ from ltjax.core import masks, pruning
 from ltjax.lottery import find, transfer
 from ltjax.lottery import ticket as tickets
 from ltjax.storage.tickets import export, load, save
-from ltjax.training import step as train
+from ltjax.training import Recipe, Trainer
 
 __all__ = [
+    "Recipe",
+    "Trainer",
     "data",
     "export",
     "find",
@@ -22,6 +24,5 @@ __all__ = [
     "report",
     "save",
     "tickets",
-    "train",
     "transfer",
 ]

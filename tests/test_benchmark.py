@@ -9,8 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import benchmark, benchmark_jax, benchmark_work
-from experiments import settings as settings_
+from experiments import benchmark, benchmark_jax, benchmark_work, build
 from experiments.benchmark import Benchmark
 from experiments.benchmark_work import WORKS
 
@@ -30,15 +29,15 @@ def test_our_side_trains_the_settings_of_the_work(name):
     work = WORKS[name]
     chosen = benchmark_jax.settings(work)
     source = benchmark_jax.dataset(dataclasses.replace(work, images=work.batch_size))
-    how = settings_.recipe(chosen, settings_.network(chosen, source), source)
+    how = build.recipe(chosen, build.network(chosen, source), source)
     assert (how.batch_size, how.steps, how.snapshot) == (work.batch_size, work.steps, 1)
     assert float(how.schedule(np.int32(0))) == pytest.approx(work.learning_rate)
-    assert settings_.validation(chosen, source) == 0
+    assert build.validation(chosen, source) == 0
 
 
 def test_members_differ_and_their_biases_are_never_pruned():
     work = dataclasses.replace(WORKS["mlp-tiny"], images=50)
-    net = settings_.network(benchmark_jax.settings(work), benchmark_jax.dataset(work))
+    net = build.network(benchmark_jax.settings(work), benchmark_jax.dataset(work))
     population = benchmark_jax.members(work, net)
     for leaf in jax.tree.leaves(population.mask):
         if leaf.ndim == 2:
@@ -55,7 +54,7 @@ def test_pytorch_trains_as_many_parameters_and_holds_the_same_kind(name):
 
     work = WORKS[name]
     source = benchmark_jax.dataset(dataclasses.replace(work, images=1))
-    ours = settings_.network(benchmark_jax.settings(work), source).shapes().params
+    ours = build.network(benchmark_jax.settings(work), source).shapes().params
     theirs = list(benchmark_torch.network(work).parameters())
     for pruned in (False, True):
         assert sorted(leaf.size for leaf in jax.tree.leaves(ours) if (leaf.ndim > 1) == pruned) == (

@@ -11,7 +11,7 @@ from experiments.paper_004 import inside_rows
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.trainings import Trainings
-from experiments.papers import published
+from experiments.reproduce import published
 from experiments.papers.convergence import Convergence
 from experiments.reproduce import lines
 from experiments.reproduce.retrainings import Retrain

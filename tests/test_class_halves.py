@@ -14,7 +14,7 @@ from experiments.paper_000.rows import PAPER
 from experiments.paper_000.settings import ClassHalves
 from experiments.paper_000.splits import FIGURES, REDRAWN, TICKET, named
 from experiments.paper_000.trainings import Trainings
-from experiments.papers import published
+from experiments.reproduce import published
 from experiments.reproduce import driver, effects, page
 from experiments.reproduce.rows import NOT_COMPARABLE, judge
 from experiments.reproduce.rules import Absent

@@ -120,7 +120,6 @@ def test_run_id_ignores_new_fields_at_their_default_and_what_is_not_identity():
     assert config.run_id(newer(levels=3), prefix="a") == old
     assert config.run_id(newer(levels=3, new=1), prefix="a") != old
     assert config.run_id(Find(levels=3, out="elsewhere"), prefix="a") == old
-    assert config.run_id(Find(levels=3, early=True), prefix="a", exclude=["early"]) == old
     assert config.run_id(Find(levels=3), prefix="a", version=2) != old
 
 
@@ -133,13 +132,6 @@ def test_as_dict_is_what_json_reads_back():
     assert config.as_dict(Find())["out"] == "runs"
     assert "out" not in config.as_dict(Find(), identity_only=True)
     assert set(config.as_dict(Find())) == {f.name for f in dataclasses.fields(Find)}
-
-
-def test_describe_stars_what_differs():
-    lines = config.describe(Find(rate=0.5)).splitlines()
-    assert "  levels = 8 rounds" in lines
-    assert "* rate = 0.5" in lines
-    assert "  reset = weights" in lines
 
 
 @pytest.mark.parametrize(
@@ -196,7 +188,7 @@ def test_bad_lists_of_numbers_are_one_line(read, text, message):
 BINARY = """
 import dataclasses, os, sys
 from absl import logging
-from ltjax import config
+from ltjax.command import config
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(config.Settings):

@@ -378,10 +378,10 @@ data.DATASETS["stripes"] = lambda name: data.make(name, split, split, class_name
 def test_a_row_from_outside_is_loaded_named_and_in_the_help_of_the_flags():
     code = f"""{STRIPES}
 import dataclasses
-from experiments import settings
+from experiments import build, settings
 (field,) = (f for f in dataclasses.fields(settings.FindTicket) if f.name == "data")
 assert "xor, stripes, or another TFDS" in field.metadata["help"], field.metadata["help"]
-found = settings.dataset(settings.FindTicket(data="stripes", normalize="own"))
+found = build.dataset(settings.FindTicket(data="stripes", normalize="own"))
 assert (found.name, found.shape, found.classes) == ("stripes", (4, 6, 1), 2)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

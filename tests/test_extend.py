@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.papers import published
+from experiments.reproduce import published
 from experiments.reproduce import driver
 from experiments.reproduce.lab import Lab, Task
 from experiments.reproduce.papers import PAPERS

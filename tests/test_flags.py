@@ -6,8 +6,7 @@ import typing
 from absl import flags
 import pytest
 
-from experiments import benchmark, report, transfer_ticket
-from experiments import settings as settings_
+from experiments import benchmark, report, settings, transfer_ticket
 from experiments.benchmark import Benchmark
 from experiments.paper_000.settings import ClassHalves
 from experiments.paper_002.settings import MultipleTickets
@@ -19,7 +18,7 @@ from experiments.transfer_ticket import TransferTicket
 from ltjax.command import config
 
 PRESETS = {
-    FindTicket: settings_.PRESETS,
+    FindTicket: settings.PRESETS,
     TransferTicket: transfer_ticket.PRESETS,
     **{paper.settings: paper.presets for paper in PAPERS.values()},
     Report: {},

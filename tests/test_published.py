@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from experiments.papers import published
+from experiments.reproduce import published
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared" / "papers" / "published.json"
 

@@ -11,6 +11,7 @@ import itertools
 import statistics
 
 from ltjax.core import trees
+from ltjax.training.records import Record
 
 _TIE = 1e-9
 """A change by exactly the limit is not less than it, whichever way its sum was rounded."""
@@ -168,3 +169,16 @@ def _calm_time(
             return None
         found.append(mean)
     return found if len(found) > calm // distance(steps) else None
+
+
+def of_record(record: Record, how: Settings, *, classes: int = 10) -> Convergence:
+    """Where a training converged, by its held-out examples, or the test set where it has none.
+
+    Accuracy and gain are those on the test set (reading 4.21).
+    """
+    judged = record.validation_accuracy or record.test_accuracy
+    found = converged(record.steps, judged, settings=how, classes=classes)
+    if found.step is None or not record.validation_accuracy:
+        return found
+    accuracy = record.test_accuracy[record.steps.index(found.step)]
+    return dataclasses.replace(found, accuracy=accuracy, gain=record.final_accuracy - accuracy)

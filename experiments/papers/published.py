@@ -1,30 +1,28 @@
-"""What the papers printed: every number and every worded claim, as data with its source.
+"""What a paper printed: every number and every worded claim, as data with its source.
 
-The numbers stand in `published.json`, collected from the papers with the sentence that each comes
-from; nothing here is computed.
+The numbers of a paper lie beside it, in a JSON file of its name, collected with the sentence or the
+cell that each comes from; nothing here is computed.
 """
 
 from collections.abc import Iterable, Mapping
 import dataclasses
-import functools
-from importlib import resources
 import json
+import pathlib
 from typing import Any
 
 from ltjax.core import trees
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Published:
+class Entry:
     """One published number or worded claim.
 
     Attributes:
       id: as `004-0058`; the number before the hyphen is the paper.
-      paper: short name of the paper, a key of `papers()`.
       table_or_figure: where it stands.
-      setting: what it was measured with, by name.
       metric: what it measures.
       value: a number, a pair of numbers, or words.
+      setting: what it was measured with, by name.
       spread_or_p: what was printed beside it, or None.
       unit: unit of `value`.
       kind: `table`, `text_number`, `statement` (worded only) or `setting_stated`.
@@ -33,53 +31,50 @@ class Published:
     """
 
     id: str
-    paper: str
     table_or_figure: str
-    setting: Mapping[str, Any]
     metric: str
     value: Any
-    spread_or_p: Any
-    unit: str | None
-    kind: str
-    quote: str
-    note: str | None
+    setting: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    spread_or_p: Any = None
+    unit: str | None = None
+    kind: str = "text_number"
+    quote: str | None = None
+    note: str | None = None
 
 
-@functools.cache
-def _file() -> dict[str, Any]:
-    file = resources.files("experiments.papers") / "published.json"
-    return json.loads(file.read_text(encoding="utf-8"))
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """All that a paper printed.
 
-
-def papers() -> dict[str, str]:
-    """Authors and titles by the short name of each paper."""
-    return dict(_file()["papers"])
-
-
-@functools.cache
-def _entries() -> dict[str, Published]:
-    return {e["id"]: Published(**e) for e in _file()["entries"]}
-
-
-def entries(paper: str) -> list[Published]:
-    """All entries of one paper, in its order.
-
-    Raises:
-      ValueError: where there is no such paper.
+    Attributes:
+      id: short name of the paper, as 004.
+      title: authors and title.
+      entries: in the order of the paper.
     """
-    _ = trees.lookup(papers(), paper, "paper")
-    return [e for e in _entries().values() if e.paper == paper]
+
+    id: str
+    title: str
+    entries: tuple[Entry, ...]
+
+    def __getitem__(self, name: str) -> Entry:
+        """One entry by its id.
+
+        Raises:
+          ValueError: where nothing of this id was published; near ids are named.
+        """
+        return trees.lookup({e.id: e for e in self.entries}, name, "published entry")
+
+    def table(self, name: str) -> list[Entry]:
+        """The entries of one table or figure."""
+        return [e for e in self.entries if e.table_or_figure == name]
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Those of `names` that are no ids of entries."""
+        known = {e.id for e in self.entries}
+        return [n for n in names if n not in known]
 
 
-def entry(name: str) -> Published:
-    """One entry by its id.
-
-    Raises:
-      ValueError: where nothing of this id was published; near ids are named.
-    """
-    return trees.lookup(_entries(), name, "published entry")
-
-
-def missing(names: Iterable[str]) -> list[str]:
-    """Those of `names` that are no ids of entries."""
-    return [n for n in names if n not in _entries()]
+def beside(module: str) -> Published:
+    """The numbers in the JSON file beside a module of its name (`published.beside(__file__)`)."""
+    found = json.loads(pathlib.Path(module).with_suffix(".json").read_text(encoding="utf-8"))
+    return Published(found["id"], found["title"], tuple(Entry(**e) for e in found["entries"]))

@@ -16,7 +16,7 @@ import os
 import re
 import signal
 import sys
-from typing import Any, Generic, NoReturn, TypeVar, cast, get_type_hints
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast, get_type_hints
 
 from absl import app, flags, logging
 
@@ -29,15 +29,15 @@ __all__ = [
     "as_dict",
     "as_typed",
     "define_flags",
-    "describe",
     "duration",
     "floats",
     "from_dict",
-    "inside",
     "is_full",
     "numbers",
+    "override",
     "pairs",
     "path",
+    "preset",
     "run",
     "run_id",
     "setting",
@@ -50,17 +50,25 @@ flags.disclaim_key_flags()  # --help lists the flags under the binary, not under
 
 T = TypeVar("T")
 
-_DEFINE: Mapping[Any, Callable[..., flags.FlagHolder]] = {
-    str: flags.DEFINE_string,
-    int: flags.DEFINE_integer,
-    float: flags.DEFINE_float,
-    bool: flags.DEFINE_bool,
-    tuple[str, ...]: flags.DEFINE_list,
+
+class _Kind(NamedTuple):
+    """What the values of a field are: in messages, as a flag, and where numbers lie by default."""
+
+    noun: str
+    define: Callable[..., flags.FlagHolder]
+    within: str = ""
+
+
+_KINDS: Mapping[Any, _Kind] = {
+    str: _Kind("a text", flags.DEFINE_string),
+    int: _Kind("a whole number", flags.DEFINE_integer, "[0, 2147483647]"),
+    float: _Kind("a number", flags.DEFINE_float, "[0, 1e38]"),
+    bool: _Kind("true or false", flags.DEFINE_bool),
+    tuple[str, ...]: _Kind("a list of texts", flags.DEFINE_list),
 }
 
-
-_WITHIN: Mapping[type, str] = {int: "[0, 2147483647]", float: "[0, 1e38]"}
-"""Where numbers lie if nothing else is said: what 32 bits hold, and not below 0."""
+Presets = Mapping[str, Mapping[str, Any]]
+"""Named sets of field values."""
 
 
 def setting(
@@ -92,11 +100,24 @@ def setting(
       acts: with which settings the field has an effect, and when it has none, as `beside x`; a
         flag without one is refused.
     """
-    if isinstance(default, int | float) and not isinstance(default, bool):
-        within = within or _WITHIN[type(default)]
+    if not within and type(default) in _KINDS:
+        within = _KINDS[type(default)].within
     metadata = {"help": help, "unit": unit, "identity": identity, "within": within}
     metadata |= {"choices": choices, "check": check, "alias": alias, "acts": acts}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def override(cls: type, name: str, default: Any, **changes: Any) -> Any:
+    """A field of `cls` again, for a class that inherits it, with another default.
+
+    Args:
+      cls: the settings class that has the field.
+      name: of the field.
+      default: value without the flag.
+      changes: other arguments of `setting`; the rest stays as it was.
+    """
+    (field,) = (field for field in dataclasses.fields(cls) if field.name == name)
+    return setting(default, **{**field.metadata, **changes})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,137 +142,142 @@ def _check(field: dataclasses.Field, kind: Any, value: Any) -> None:
     name, rule = field.name, field.metadata
     if kind is float and type(value) is int:
         value = float(value) if abs(value) < 2**1000 else math.inf
+    parts = value if isinstance(value, tuple) else (value,)
+    fits = type(value) is kind
     if kind == tuple[str, ...]:
-        fits = isinstance(value, tuple) and all(isinstance(part, str) for part in value)
-    else:
-        fits = type(value) is kind
+        fits = parts is value and all(isinstance(part, str) for part in parts)
     if not fits:
-        raise ValueError(f"{name} is {_NOUN[kind]}; got {value!r}")
+        raise ValueError(f"{name} is {_KINDS[kind].noun}; got {value!r}")
     if rule["within"] and not inside(cast(float, value), rule["within"]):
         raise ValueError(f"{name} lies in {rule['within']}; got {value}")
-    if isinstance(value, tuple) and rule["choices"] and len({*value}) < len(value):
-        raise ValueError(f"{name} names something twice; got {','.join(value)}; give each once")
-    for part in (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ():
-        choices = tuple(rule["choices"])
-        if choices and part not in choices and (part or field.default):
+    choices = tuple(rule["choices"])
+    if choices and parts is value and len({*parts}) < len(parts):
+        raise ValueError(f"{name} names something twice; got {','.join(parts)}; give each once")
+    for part in parts:
+        if part == "" and not field.default:
+            continue
+        if choices and part not in choices:
             raise ValueError(trees.unknown(part, choices, name))
-        if rule["check"] is not None and (part or field.default):
+        if rule["check"] is not None:
             try:
                 rule["check"](part)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
 
 
-_NOUN: Mapping[Any, str] = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    tuple[str, ...]: "a list of texts",
-}
-
-
 class Flags(Generic[T]):
-    """The flags of a binary, declared: called after parsing, it gives the settings.
-
-    Args:
-      cls: frozen dataclass of fields made by `setting`; inherited fields count.
-      flag_values: where to declare them; tests pass their own.
-      presets: named sets of field values, chosen by `--preset`. A flag on the command line wins
-        over the preset, the preset over the default.
-    """
+    """The flags of a binary, declared: called after parsing, it gives the settings."""
 
     def __init__(
-        self,
-        cls: type[T],
-        flag_values: flags.FlagValues,
-        presets: Mapping[str, Mapping[str, Any]],
+        self, cls: type[T], flag_values: flags.FlagValues, presets: Presets, default: str
     ) -> None:
-        self._cls, self._kinds, self._values = cls, _kinds(cls), flag_values
-        self._holders: dict[str, list[flags.FlagHolder]] = {}
+        self._cls, self._flags = cls, flag_values
+        self._presets = {name: _typed(cls, row) for name, row in presets.items()}
+        self._base = _defaults(cls) | (self._presets[default] if default else {})
         for field in dataclasses.fields(cast(Any, cls)):
-            default = list(field.default) if isinstance(field.default, tuple) else field.default
-            define, alias = _DEFINE[self._kinds[field.name]], field.metadata["alias"]
-            held = define(field.name, default, _help(field), flag_values=flag_values)
-            self._holders[field.name] = [held]
-            if alias:
-                other = flags.DEFINE_alias(alias, field.name, flag_values=flag_values)
-                self._holders[field.name].append(other)
-        self._presets = {
-            preset: {name: _typed(self._kinds[name], value) for name, value in row.items()}
-            for preset, row in presets.items()
-        }
-        self._preset = None
+            define, value = _KINDS[_kinds(cls)[field.name]].define, self._base[field.name]
+            _ = define(field.name, _plain(value), _help(field), flag_values=flag_values)
+            if alias := field.metadata["alias"]:
+                _ = flags.DEFINE_alias(alias, field.name, flag_values=flag_values)
         if presets:
             text = f"A set of settings: {', '.join(presets)}. Flags beside it win over it."
-            self._preset = flags.DEFINE_string("preset", "", text, flag_values=flag_values)
+            _ = flags.DEFINE_string("preset", default, text, flag_values=flag_values)
 
     def __call__(self) -> T:
         """The settings.
 
         Raises:
           ValueError: where there is no such preset, both names of a flag are given, or a value
-            breaks the rule of its field.
+            breaks the rule of its field or acts on nothing.
         """
-        values = {}
-        for name, (holder, *others) in self._holders.items():
-            for alias in (other.name for other in others):
-                if 0 < self._values[alias].present < self._values[name].present:
-                    raise ValueError(f"{name} and {alias} are one flag; give one of them")
-            use_row = name in self._row and name not in self.given
-            values[name] = self._row[name] if use_row else _typed(self._kinds[name], holder.value)
-        made = self._cls(**values)
+        given = _typed(self._cls, {name: self._flags[name].value for name in self.given})
+        made = self._cls(**(self._base | self._row | given))
         for field in dataclasses.fields(cast(Any, made)):
-            acts, differs = field.metadata["acts"], values[field.name] != field.default
-            if acts is not None and field.name in self.given and differs and not acts[0](made):
-                raise ValueError(f"{field.name} has no effect {acts[1]}; drop it")
+            name, alias, acts = field.name, field.metadata["alias"], field.metadata["acts"]
+            if alias and 0 < self._flags[alias].present < self._flags[name].present:
+                raise ValueError(f"{name} and {alias} are one flag; give one of them")
+            changed = name in given and given[name] != self._base[name]
+            if acts is not None and changed and not acts[0](made):
+                raise ValueError(f"{name} has no effect {acts[1]}; drop it")
         return made
 
     @property
     def given(self) -> frozenset[str]:
-        """The fields whose flags stand on the command line."""
-        return frozenset(
-            name for name, held in self._holders.items() if any(h.present for h in held)
-        )
+        """The fields whose flags, under either name, stand on the command line."""
+        return frozenset(name for name in self._base if self._flags[name].present)
 
     @property
     def chosen(self) -> frozenset[str]:
-        """The fields that the command line or the chosen preset sets."""
+        """The fields that the command line, or the preset chosen there, sets."""
         return self.given | self._row.keys()
 
     @property
-    def _row(self) -> Mapping[str, Any]:
-        chosen = self._preset.value if self._preset is not None else ""
-        return trees.lookup(self._presets, chosen, "preset") if chosen else {}
+    def _row(self) -> dict[str, Any]:
+        chosen = self._flags["preset"] if self._presets else None
+        if chosen is None or not chosen.present or not chosen.value:
+            return {}
+        return trees.lookup(self._presets, chosen.value, "preset")
 
 
 def define_flags(
     cls: type[T],
     flag_values: flags.FlagValues = flags.FLAGS,
     *,
-    presets: Mapping[str, Mapping[str, Any]] | None = None,
+    presets: Presets | None = None,
+    default: str = "",
 ) -> Flags[T]:
-    """Declares a flag for each field of `cls`; see `Flags`."""
-    return Flags(cls, flag_values, presets or {})
+    """Declares a flag for each field, and `--preset` where there are some.
+
+    A flag on the command line wins over the chosen preset, that one over the default preset, and
+    the default preset over the defaults of the class.
+
+    Args:
+      cls: frozen dataclass of fields made by `setting`; inherited fields count.
+      flag_values: where to declare them; tests pass their own.
+      presets: what `--preset` chooses from.
+      default: the preset that holds where none is chosen, and under the one that is; empty for
+        none. `--help` shows its values.
+    """
+    return Flags(cls, flag_values, presets or {}, default)
+
+
+def preset(
+    cls: type[T], presets: Presets, name: str = "", *, default: str = "", **changes: Any
+) -> T:
+    """The settings that `--preset=name` gives, with changes.
+
+    Raises:
+      ValueError: where there is no such preset, or a value breaks the rule of its field.
+    """
+    rows = [trees.lookup(presets, chosen, "preset") for chosen in (default, name) if chosen]
+    values = _defaults(cls)
+    for row in (*rows, changes):
+        values |= _typed(cls, row)
+    return cls(**values)
+
+
+def _defaults(cls: Any) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(cls)}
 
 
 def _help(field: dataclasses.Field) -> str:
-    parts = [field.metadata["unit"]]
-    if field.metadata["within"] not in _WITHIN.values():
-        parts.append(field.metadata["within"])
-    if field.metadata["alias"]:
-        parts.append(f"also --{field.metadata['alias']}")
-    text = "; ".join(filter(None, parts))
-    return field.metadata["help"] + (f" [{text}]" if text else "")
+    rule = field.metadata
+    within = "" if rule["within"] in [kind.within for kind in _KINDS.values()] else rule["within"]
+    also = rule["alias"] and f"also --{rule['alias']}"
+    text = "; ".join(filter(None, (rule["unit"], within, also)))
+    return rule["help"] + (f" [{text}]" if text else "")
 
 
-def _typed(kind: Any, value: Any) -> Any:
-    if kind == tuple[str, ...]:
-        return tuple(value)
-    if kind is float:
-        return float(value)
-    assert type(value) is kind, f"{value!r} is no {kind.__name__}"
-    return value
+def _typed(cls: type, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as their fields have them: lists as tuples, whole numbers as floats where asked."""
+    typed = {}
+    for name, value in row.items():
+        kind = _kinds(cls)[name]
+        if kind is float or kind == tuple[str, ...]:
+            value = (float if kind is float else tuple)(value)
+        assert kind == tuple[str, ...] or type(value) is kind, f"{name}={value!r} is no {kind}"
+        typed[name] = value
+    return typed
 
 
 def from_dict(cls: type[T], values: Any, *, what: str) -> T:
@@ -265,12 +291,12 @@ def from_dict(cls: type[T], values: Any, *, what: str) -> T:
     Raises:
       ValueError: where they are no settings of this class, or break the rule of a field.
     """
-    fields = {field.name for field in dataclasses.fields(cast(Any, cls))}
-    if not isinstance(values, Mapping) or not fields & values.keys():
+    known = _defaults(cls).keys() & (values if isinstance(values, Mapping) else ())
+    if not known:
         raise ValueError(f"{what} holds no settings of {cls.__name__}; give another")
-    known = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in fields}
+    found = {name: values[name] for name in known}
     try:
-        return cls(**known)
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from error
 
@@ -293,18 +319,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def describe(settings: Any) -> str:
-    """One line a setting; a star marks those that differ from their default."""
-    lines = []
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        star = "*" if value != field.default else " "
-        text = ",".join(value) if isinstance(value, tuple) else str(value)
-        lines.append(f"{star} {field.name} = {text} {field.metadata['unit']}".rstrip())
-    return "\n".join(lines)
-
-
-def run_id(settings: Any, *, prefix: str, version: int = 1, exclude: Sequence[str] = ()) -> str:
+def run_id(settings: Any, *, prefix: str, version: int = 1) -> str:
     """A stable name: the prefix and a hash of the settings that differ from their defaults.
 
     A new field whose default changes nothing renames no run. Where a default changes, or the
@@ -314,13 +329,12 @@ def run_id(settings: Any, *, prefix: str, version: int = 1, exclude: Sequence[st
       settings: an instance of a settings class, whose name is part of the id.
       prefix: readable part of the name.
       version: number of the meaning of the settings.
-      exclude: further fields that cannot change a result.
     """
     differing = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         value = float(value) if isinstance(field.default, float) else value
-        if field.metadata["identity"] and field.name not in exclude and value != field.default:
+        if field.metadata["identity"] and value != field.default:
             differing[field.name] = _plain(value)
     named = {"class": type(settings).__name__, "version": version, "fields": differing}
     text = json.dumps(named, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -9,6 +9,7 @@ import functools
 import hashlib
 
 import jax
+import jax.numpy as jnp
 
 from ltjax.core.types import Key
 
@@ -42,3 +43,8 @@ def derive(key: Key, purpose: str, *coordinates: jax.Array | int) -> Key:
 def _words(name: str) -> tuple[int, int]:
     digest = hashlib.sha256(name.encode()).digest()
     return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
+
+
+def keys_for(key: Key, purpose: str, replicates: int, *coordinates: int) -> Key:
+    """One key a replicate for one purpose; more replicates leave the first ones as they are."""
+    return jax.vmap(lambda i: derive(key, purpose, i, *coordinates))(jnp.arange(replicates))

@@ -149,6 +149,9 @@ _TINY = 1e-30  # Scores below are near what float32 flushes to zero.
 _EXACT = 1e-3
 
 
+DATA_FREE = ("magnitude", "random")
+"""Scores that see neither a batch nor a loss."""
+
 SCORES: Mapping[str, ScoreFn] = {
     "magnitude": magnitude,
     "random": random,

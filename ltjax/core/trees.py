@@ -206,9 +206,18 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     Raises:
       ValueError: where `name` is not in the table.
     """
-    if name in table:
-        return table[name]
-    raise ValueError(unknown(name, table, kind))
+    require(name, table, kind)
+    return table[name]
+
+
+def require(name: str, known: Iterable[str], kind: str) -> None:
+    """Refuses a name that a table lacks.
+
+    Raises:
+      ValueError: as `unknown` says it.
+    """
+    if name not in known:
+        raise ValueError(unknown(name, known, kind))
 
 
 def unknown(name: str, known: Iterable[str], kind: str) -> str:

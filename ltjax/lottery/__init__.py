@@ -1,44 +1,36 @@
 """Finding tickets and moving them: the whole job over data, networks and populations.
 
-`find` searches several replicates at once; `cut` takes one-shot tickets from one trained network,
-`at_start` prunes before training; `transfer` trains tickets on other data, or again on their own,
-beside the controls. They yield level by level, and `find` and `transfer` hand every piece of work
-to a *keeper*, which may remember it (on a disk, say) instead of computing it again; by default
-nothing is kept.
+`find` searches several replicates at once; `one_shot` prunes one trained or untrained level down to
+several densities; `transfer` trains tickets on other data, or again on their own, beside the
+controls. They yield level by level, and hand every piece of work to a *keeper*, which may remember
+it (on a disk, say) instead of computing it again; by default nothing is kept.
 """
 
-from ltjax.lottery.common import (
-    Compute,
-    Found,
-    Keeper,
-    Share,
-    check,
-    dense_of,
-    device_data,
-    found,
-    keys_for,
-    once,
-    shares,
-)
-from ltjax.lottery.cut import cut
-from ltjax.lottery.find import find
-from ltjax.lottery.start import at_start
+from ltjax.core.keys import keys_for
+from ltjax.lottery.find import RESETS, find
+from ltjax.lottery.held_out import Share, shares, split_of
+from ltjax.lottery.level import Compute, Keeper, Level, Piece, once
+from ltjax.lottery.prune import one_shot
+from ltjax.lottery.ticket import Ticket
 from ltjax.lottery.transfer import transfer
+from ltjax.training.evaluation import device_data
+from ltjax.training.population import check
 
 __all__ = [
+    "RESETS",
     "Compute",
-    "Found",
     "Keeper",
+    "Level",
+    "Piece",
     "Share",
-    "at_start",
+    "Ticket",
     "check",
-    "cut",
-    "dense_of",
     "device_data",
     "find",
-    "found",
     "keys_for",
     "once",
+    "one_shot",
     "shares",
+    "split_of",
     "transfer",
 ]

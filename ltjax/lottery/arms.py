@@ -5,7 +5,7 @@ that makes a ticket, and keeps the rest. An *arm* is a start point or a control.
 different controls with four names.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, Protocol
 
 import jax
@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from ltjax.core import masks, trees
 from ltjax.core.types import Key, Mask, Params, Tree, Variables
 from ltjax.lottery.ticket import Ticket
-
-STARTS = ("theta_0", "theta_k", "theta_S")
+from ltjax.training.records import STARTS
 
 
 class Arm(NamedTuple):
@@ -123,12 +122,18 @@ def values_of(name: str, *, base: str) -> str | None:
     return base if CONTROLS[name].start else None
 
 
-def check_base(names: Iterable[str], base: str) -> None:
-    """Refuses controls that keep values at places where a start point has none.
+def check_arms(names: Collection[str], base: str) -> None:
+    """Refuses arms that nothing can be trained from.
 
     Raises:
-      ValueError: naming the control.
+      ValueError: no arm or an unknown one, a base that is no start point, or a control that keeps
+        values at places where the base has none.
     """
+    if not names:
+        raise ValueError("there are no arms; give at least one start point or control")
+    for name in names:
+        trees.require(name, (*STARTS, *CONTROLS), "start point or control")
+    trees.require(base, STARTS, "start point")
     for name in names:
         if base == "theta_S" and name in CONTROLS and CONTROLS[name].everywhere:
             raise ValueError(
@@ -156,17 +161,6 @@ def check_values(name: str, ticket: Ticket, *, base: str) -> None:
             )
 
 
-def check_arm(name: str) -> str:
-    """Returns `name` where it is a start point or a control.
-
-    Raises:
-      ValueError: with the near names.
-    """
-    if name not in STARTS and name not in CONTROLS:
-        raise ValueError(trees.unknown(name, (*STARTS, *CONTROLS), "start point or control"))
-    return name
-
-
 def arm(
     name: str,
     key: Key,
@@ -189,14 +183,15 @@ def arm(
       head: name of the output module, which a control of the hidden layers leaves alone.
 
     Raises:
-      ValueError: a control that needs values where `base` has none.
+      ValueError: as `check_arms`.
     """
-    check_base([name], base)
+    check_arms([name], base)
     kept = [n for n in trees.names(ticket.mask) if n not in new_head]
     prunable = [n for n in ticket.prunable if n in kept]
     source = values_of(name, base=base)
     values: Variables = fresh if source is None else getattr(ticket, source)
-    params, mask = _fill(values.params, fresh.params, kept), _fill_mask(ticket.mask, fresh, kept)
+    unpruned = masks.dense(fresh.params)
+    params, mask = filled(fresh.params, values.params, kept), filled(unpruned, ticket.mask, kept)
     if name in STARTS:
         return Arm(Variables(params, values.stats), mask)
     control = CONTROLS[name]
@@ -204,21 +199,17 @@ def arm(
         prunable = [n for n in prunable if f"/{head}/" not in f"/{n}"]
     params, mask = control.move(key, params, fresh.params, mask, prunable)
     # A new head is fresh and unpruned whatever a control makes of it.
-    params, mask = _fill(params, fresh.params, kept), _fill_mask(mask, fresh, kept)
+    params, mask = filled(fresh.params, params, kept), filled(unpruned, mask, kept)
     return Arm(Variables(params, fresh.stats if control.fresh else values.stats), mask)
 
 
-def _fill(ours: Tree, fresh: Tree, kept: Collection[str]) -> Tree:
-    """`fresh` with the leaves in `kept` taken from `ours`."""
-    mine = dict(zip(trees.names(ours), jax.tree.leaves(ours), strict=True))
-    return trees.map_with_name(lambda n, f: mine[n] if n in kept and n in mine else f, fresh)
+def filled(tree: Tree, other: Tree, names: Collection[str]) -> Tree:
+    """`tree` with the leaves in `names` taken from `other`, where it has them."""
+    theirs = dict(zip(trees.names(other), jax.tree.leaves(other), strict=True))
+    return trees.map_with_name(lambda n, leaf: theirs.get(n, leaf) if n in names else leaf, tree)
 
 
-def _fill_mask(mask: Tree, fresh: Variables, kept: Collection[str]) -> Tree:
-    return _fill(mask, masks.dense(fresh.params), kept)
-
-
-def new_head(
+def head_of(
     ticket: Ticket, fresh: Variables, *, head: str = "head", always: bool = False
 ) -> frozenset[str]:
     """Names of the parameters of the target's head that have to be drawn afresh.

@@ -1,9 +1,8 @@
-"""Finding winning tickets: the search over data, network and population."""
+"""Finding winning tickets: train, prune, rewind, and again."""
 
-from collections.abc import Callable, Collection, Iterator
-import dataclasses
+from collections.abc import Callable, Collection, Iterator, Mapping
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax import lax
@@ -11,43 +10,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltjax.core import masks, pruning, trees
+from ltjax.core.keys import keys_for
 from ltjax.core.types import Key, Mask, Tree, Variables
 from ltjax.data import Dataset, Parts
-from ltjax.lottery import ticket as tickets
-from ltjax.lottery.common import (
-    Found,
-    Keeper,
-    Label,
-    Share,
-    check,
-    check_parts,
-    check_plan,
-    device_data,
-    failed_steps,
-    heal,
-    judge_of,
-    keys_for,
-    once,
-    piece_of,
-    records_of,
-    shares,
-    trainer_of,
-)
-from ltjax.lottery.held_out import split_of
-from ltjax.lottery.prune import pruner
-from ltjax.lottery.ticket import Level, Start
-from ltjax.models import Network
-from ltjax.training import optimizers, population
-from ltjax.training import step as train
-from ltjax.training.population import Observer, Trainer
+from ltjax.lottery.held_out import check_parts, shares, split_of
+from ltjax.lottery.level import Keeper, Level, Piece, failed_steps, judge_of, once, records_of
+from ltjax.lottery.prune import batch_of, check_plan, prune
+from ltjax.training import population
+from ltjax.training.evaluation import device_data
+from ltjax.training.population import Observer, Trainer, check
 from ltjax.training.records import Record
-from ltjax.training.step import Data, Member, Recipe
+from ltjax.training.step import Member
+
+RESETS = ("weights", "biases", "norm", "statistics", "optimizer", "order", "schedule")
+"""What a round may set back: kernels; biases; scale and shift of batch norm; its running
+statistics; the optimizer state; the order of the examples; the schedule position."""
+
+_SWITCH = {"bias": "biases", "norm": "norm"}
 
 
 def find(
-    network: Network,
+    trainer: Trainer,
     dataset: Dataset | Parts,
-    recipe: Recipe,
     *,
     key: Key,
     plan: pruning.Plan,
@@ -55,15 +39,15 @@ def find(
     validation: int = 0,
     judge: str = "last",
     rewind: int | str = 0,
-    reset: Collection[str] = tickets.RESETS,
+    reset: Collection[str] = RESETS,
+    snapshot: int | None = None,
     score: str = "magnitude",
     score_at: str = "end",
     score_batch: int = 0,
     one_shot: bool = False,
     mask: Mask | None = None,
-    trainer: Trainer | None = None,
     keep: Keeper = once,
-) -> Iterator[Found]:
+) -> Iterator[Level]:
     """Searches winning tickets by training, pruning and rewinding.
 
     Iterative magnitude pruning (Frankle & Carbin) with its variants as arguments. Yields level
@@ -71,19 +55,19 @@ def find(
     that level and at all that come from it: it is not trained there, and its records say so.
 
     Args:
-      network: what to prune.
+      trainer: the network to prune, and how each level is trained.
       dataset: the source; parts of one where each replicate has its own.
-      recipe: how each level is trained; its `snapshot` is the rewind step, or None to
-        have it set so. Where the rounds go back to the beginning or the end, any step may be kept
-        as theta_k.
       key: everything random comes from it.
       plan: how much each level keeps, from `pruning.plan`.
       replicates: independent searches, trained side by side.
       validation: examples held out of the training split, drawn anew for each replicate.
       judge: what chooses the best evaluation where none are held out: `last` takes the last one,
         `test` the best on the test set, whose accuracy there is then too high.
-      rewind: step to which each round rewinds, or `end` (see `tickets.rewinder`).
-      reset: what is rewound, of `tickets.RESETS`.
+      rewind: step to which each round rewinds, or `end` for the end of the dense network's
+        training (a full training follows it).
+      reset: what is rewound, of `RESETS` (see `rewound`).
+      snapshot: step whose weights are theta_k where the rounds go back to the beginning or the
+        end; by default the rewind step, or 0.
       score: a row of `pruning.SCORES`.
       score_at: `end` rates theta_S, `start` the weights that the level began with.
       score_batch: examples of the batch for scores with gradients; 0 means the batch size.
@@ -91,112 +75,235 @@ def find(
       mask: what level 0 begins with instead of everything, for instance the complement of a
         ticket's (paper 002's flip), stacked over the replicates; its counts are those of level 0
         of the plan (`pruning.plan` with `live`).
-      trainer: a compiled trainer of `recipe`, to spread over chosen devices.
       keep: the keeper.
 
     Raises:
       ValueError: before anything is compiled, for settings that do not fit each other.
     """
-    check(network, dataset, recipe, validation=validation)
-    check_parts(dataset, replicates)
-    shapes = network.shapes().params
-    go_back = tickets.rewinder(
-        point=rewind,
-        reset=reset,
-        kind_of=trees.kinds(shapes, head=network.head),
-        steps=recipe.steps,
-    )
-    if recipe.snapshot is None and trainer is None:
-        recipe = dataclasses.replace(recipe, snapshot=0 if rewind == "end" else rewind)
-    _check_search(recipe, score, score_at, replicates, rewind)
-    check_plan(plan, shapes)
-    if "schedule" not in reset and recipe.steps * (plan.levels + 1) >= 2**31:
-        raise ValueError(
-            f"the schedule goes on for {recipe.steps} steps at each of {plan.levels + 1} levels, "
-            "which must be below 2**31 together; reset the schedule, or lower them"
-        )
-    if rewind not in (0, "end") or not {"schedule", "optimizer"} <= set(reset):
-        optimizers.check_schedules(recipe.optimizer, train.moving(shapes, recipe))
-    score_batch = score_batch or recipe.batch_size
-    rows = dataset.examples - validation
-    if not 0 < score_batch <= rows:
-        raise ValueError(
-            f"score_batch must lie in 0..{rows} (the training examples of {dataset.name}); "
-            f"got {score_batch}"
-        )
-    work = _Work(
-        key=key,
-        network=network,
-        dataset=dataset,
-        plan=plan,
-        recipe=recipe,
-        trainer=trainer_of(recipe, trainer),
+    first = rewind if isinstance(rewind, int) else 0
+    theta_k_at = first if snapshot is None else snapshot
+    _check(
+        *(trainer, dataset, plan),
         replicates=replicates,
         validation=validation,
-        judged_on=judge_of(judge, validation=validation),
-        score=score,
-        score_at=score_at,
-        score_batch=score_batch,
-        carry_optimizer="optimizer" not in reset,
-        keep=keep,
+        rewind=rewind,
+        reset=reset,
+        snapshot=theta_k_at,
+        mask=mask,
     )
-    if mask is not None:
-        _check_mask(mask, plan, shapes, replicates)
-    return _levels(work, go_back, mask, one_shot=one_shot)
-
-
-def _levels(
-    work: "_Work",
-    go_back: Callable[[Level, Level], Start],
-    mask: Mask | None,
-    *,
-    one_shot: bool,
-) -> Iterator[Found]:
-    theta_0 = theta_k = work.theta_0
-    if mask is None:
-        mask = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), theta_0.params)
-    start = Start(theta_0, None, 0, 0, 0, np.full(work.replicates, -1))
-    for level in tickets.search(
-        start,
-        mask,
-        work.train,
-        work.prune,
-        go_back,
-        levels=work.plan.levels,
-        one_shot=one_shot,
-    ):
-        if level.number == 0:
-            theta_k = level.trained.snapshot
-        yield Found(
-            level=level.number,
-            nominal=work.plan.nominal[level.number],
-            mask=level.mask,
-            theta_0=theta_0,
-            theta_k=theta_k,
-            theta_S=level.trained.variables,
-            prunable=work.plan.prunable,
-            records=level.trained.records,
-            split=work.share[1],
-            failed_step=level.trained.failed_step,
-        )
-
-
-def _check_search(
-    recipe: Recipe, score: str, score_at: str, replicates: int, rewind: int | str
-) -> None:
     _ = trees.lookup(pruning.SCORES, score, "score")
-    if score_at not in ("start", "end"):
-        raise ValueError(trees.unknown(score_at, ("start", "end"), "moment to score at"))
+    trees.require(score_at, ("start", "end"), "moment to score at")
+    batch = batch_of(score_batch, trainer, dataset, validation=validation, named="score_batch")
+    judged_on = judge_of(judge, validation=validation)
+    go_back = functools.partial(
+        rewound,
+        first=first,
+        reset=reset,
+        kind_of=trees.kinds(trainer.network.shapes().params, head=trainer.network.head),
+        steps=trainer.recipe.steps,
+    )
+
+    def levels() -> Iterator[Level]:
+        data, split = device_data(dataset), split_of(keys_for(key, "split", replicates))
+        share, split = shares(dataset, split, validation=validation)
+        theta_0 = jax.device_get(_drawer(trainer.network.init)(keys_for(key, "init", replicates)))
+
+        def train(
+            number: int,
+            members: Member,
+            start: Start,
+            failed_step: np.ndarray,
+            resume: Tree | None,
+            observe: Observer | None,
+        ) -> tuple[Tree, list[Record]]:
+            trained = trainer.train(
+                members,
+                data,
+                first=start.first,
+                opt_state=start.opt_state,
+                snapshot=None if number and start.first == theta_k_at else theta_k_at,
+                failed_step=failed_step,
+                resume=resume,
+                observe=observe,
+            )
+            # Nothing later may rate or go on from what is not finite.
+            sound = functools.partial(_heal, instead=theta_0, failed_step=trained.failed_step)
+            tree = {"mask": members.mask, "theta_S": sound(trained.variables)._asdict()}
+            if number == 0:
+                theta_k = sound(trained.snapshot)._asdict()
+                tree |= {"theta_0": theta_0._asdict(), "theta_k": theta_k, "split": split}
+            if "optimizer" not in reset:
+                tree["opt_state"] = population.numbered(trained.opt_state)
+            told = {"phase": "source", "arm": "ticket", "level": number}
+            told["nominal"] = plan.nominal[number]
+            labels = [{**told, "replicate": i} for i in range(replicates)]
+            judged = {"judged_on": judged_on, "measure": trainer.recipe.measure}
+            records = records_of(trained, labels, members.mask, plan.prunable, **judged)
+            return jax.device_get(tree), records
+
+        live = jax.tree.map(lambda p: np.ones(p.shape, bool), theta_0.params)
+        live, start, failed_step = mask or live, Start(theta_0), np.full(replicates, -1)
+        rounds: list[tuple[Level, Start, Tree | None]] = []  # The first and the last.
+        for number in range(plan.levels + 1):
+            if number > 0:
+                before, began, opt_state = rounds[0 if one_shot else -1]
+                live = prune(
+                    before.theta_S if score_at == "end" else began.variables,
+                    before.mask,
+                    plan.counts[number],
+                    keys=keys_for(key, "score", replicates, number),
+                    groups=plan.groups,
+                    score=score,
+                    trainer=trainer,
+                    batches=(share, data, batch),
+                )
+                dense, failed_step = rounds[0][0], before.failed
+                point = {0: theta_0, "end": dense.theta_S}.get(rewind, dense.theta_k)
+                start = go_back(point, before.theta_S, opt_state, 1 if one_shot else number)
+            order = keys_for(key, "order", replicates, start.order)
+            offset = jnp.full(replicates, start.schedule_offset, jnp.int32)
+            seen = share._asdict()
+            members = Member(order, start.variables, live, schedule_offset=offset, **seen)
+            compute = functools.partial(train, number, members, start, failed_step)
+            tree, records = keep(Piece("source", number), compute)
+            level = Level(
+                level=number,
+                nominal=plan.nominal[number],
+                mask=live,
+                theta_0=theta_0,
+                theta_k=rounds[0][0].theta_k if rounds else Variables(**tree["theta_k"]),
+                theta_S=Variables(**tree["theta_S"]),
+                prunable=plan.prunable,
+                records=records,
+                split=split,
+                failed_step=failed_steps(records),
+            )
+            opt_state = None
+            if "optimizer" not in reset:
+                like = jax.eval_shape(trainer.optimizer_states, members)
+                opt_state = population.unnumbered(tree["opt_state"], like)
+            rounds = [*rounds[:1], (level, start, opt_state)]
+            yield level
+
+    return levels()
+
+
+class Start(NamedTuple):
+    """Where the training of a level begins.
+
+    Attributes:
+      variables: of a population.
+      opt_state: of the optimizer, None for a fresh one.
+      first: the first step; a network rewound to step k begins at k.
+      order: number of the order of examples; trainings of one number see the same batches.
+      schedule_offset: added to the step to give the schedule position.
+    """
+
+    variables: Variables
+    opt_state: Tree | None = None
+    first: int = 0
+    order: int = 0
+    schedule_offset: int = 0
+
+
+def rewound(
+    point: Variables,
+    ended: Variables,
+    opt_state: Tree | None,
+    rounds: int,
+    *,
+    first: int,
+    reset: Collection[str],
+    kind_of: Mapping[str, str],
+    steps: int,
+) -> Start:
+    """Where a round begins: what is in `reset` goes back, the rest goes on.
+
+    Values and statistics go back to the rewind point of the dense network, order and schedule to
+    the dense network's, and the optimizer to a fresh state (also at a step k: theta_k is kept
+    without one). With everything reset and the beginning as the point this is Frankle & Carbin's
+    search, with a step k late rewinding, and with no weights, biases, norm or statistics reset the
+    continuation of Han et al.
+
+    Args:
+      point: of the dense network.
+      ended: where the round before ended, as is `opt_state`.
+      opt_state: of its last step.
+      rounds: trainings before this one.
+      first: the step of the point; 0 also where a full training follows.
+      reset: some of `RESETS`.
+      kind_of: kind of each parameter, from `trees.kinds`.
+      steps: length of one training.
+    """
+
+    def pick(name: str, then: Any, now: Any) -> Any:
+        return then if _SWITCH.get(kind_of[name], "weights") in reset else now
+
+    first = first if "weights" in reset else 0
+    return Start(
+        variables=Variables(
+            trees.map_with_name(pick, point.params, ended.params),
+            point.stats if "statistics" in reset else ended.stats,
+        ),
+        opt_state=None if "optimizer" in reset else opt_state,
+        first=first,
+        order=0 if "order" in reset else rounds,
+        schedule_offset=0 if "schedule" in reset else rounds * (steps - first),
+    )
+
+
+def _heal(tree: Tree, instead: Tree, failed_step: np.ndarray) -> Tree:
+    """A population whose failed members are those of `instead`."""
+
+    def pick(new: Any, old: Any) -> Any:
+        return np.where((failed_step >= 0).reshape(-1, *[1] * (new.ndim - 1)), old, new)
+
+    return jax.tree.map(pick, tree, instead) if (failed_step >= 0).any() else tree
+
+
+@functools.lru_cache(maxsize=4)
+def _drawer(init: Callable[[Key], Variables]) -> Callable[[Key], Variables]:
+    """Jitted initialization, one replicate after the other: compiled for one, whatever they are."""
+    return jax.jit(lambda keys: lax.map(init, keys))
+
+
+def _check(
+    trainer: Trainer,
+    dataset: Dataset | Parts,
+    plan: pruning.Plan,
+    *,
+    replicates: int,
+    validation: int,
+    rewind: int | str,
+    reset: Collection[str],
+    snapshot: int,
+    mask: Mask | None,
+) -> None:
+    check(trainer, dataset, validation=validation)
     if replicates < 1:
         raise ValueError(f"replicates must be at least 1; got {replicates}")
-    if recipe.snapshot is None or (rewind not in (0, "end") and recipe.snapshot != rewind):
-        raise ValueError(f"recipe.snapshot must be the rewind step {rewind}; got {recipe.snapshot}")
-
-
-def _check_mask(mask: Mask, plan: pruning.Plan, params: Tree, replicates: int) -> None:
-    stacked = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((replicates, *leaf.shape), bool), params
-    )
+    check_parts(dataset, replicates)
+    check_plan(plan, params := trainer.network.shapes().params)
+    for name in reset:
+        trees.require(name, RESETS, "part to reset")
+    steps, late = trainer.recipe.steps, rewind not in (0, "end")
+    if rewind != "end" and not (isinstance(rewind, int) and 0 <= rewind <= steps):
+        raise ValueError(
+            f"the rewind step must lie in 0..{steps} (the length), or be 'end'; got {rewind!r}"
+        )
+    if not 0 <= snapshot <= steps or (late and snapshot != rewind):
+        where = f"the rewind step {rewind}" if late else f"a step in 0..{steps}"
+        raise ValueError(f"snapshot must be {where}; got {snapshot}")
+    if "schedule" not in reset and steps * (plan.levels + 1) >= 2**31:
+        raise ValueError(
+            f"the schedule goes on for {steps} steps at each of {plan.levels + 1} levels, "
+            "which must be below 2**31 together; reset the schedule, or lower them"
+        )
+    if late or not {"schedule", "optimizer"} <= set(reset):
+        trainer.check_schedules()
+    if mask is None:
+        return
+    stacked = jax.tree.map(lambda p: jax.ShapeDtypeStruct((replicates, *p.shape), bool), params)
     trees.check_same_layout(mask, stacked, what="mask")
     for replicate in range(replicates):
         for group, count in zip(plan.groups, plan.counts[0], strict=True):
@@ -206,112 +313,3 @@ def _check_mask(mask: Mask, plan: pruning.Plan, params: Tree, replicates: int) -
                     f"the plan begins with {count} weights of {', '.join(group)} and the mask of "
                     f"replicate {replicate} keeps {found}; make it with pruning.plan(live=...)"
                 )
-
-
-class _Kept(NamedTuple):
-    """A trained level as the search sees it, fresh or remembered."""
-
-    variables: Variables
-    snapshot: Variables
-    opt_state: Tree
-    failed_step: np.ndarray
-    records: list[Record]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Work:
-    """Training and pruning of whole levels, as the search calls them."""
-
-    key: Key
-    network: Network
-    dataset: Dataset | Parts
-    plan: pruning.Plan
-    recipe: Recipe
-    trainer: Trainer
-    replicates: int
-    validation: int
-    judged_on: str
-    score: str
-    score_at: str
-    score_batch: int
-    carry_optimizer: bool
-    keep: Keeper
-
-    @functools.cached_property
-    def data(self) -> Data:
-        return device_data(self.dataset)
-
-    @functools.cached_property
-    def share(self) -> tuple[Share, np.ndarray]:
-        split = split_of(keys_for(self.key, "split", self.replicates))
-        return shares(self.dataset, split, validation=self.validation)
-
-    @functools.cached_property
-    def theta_0(self) -> Variables:
-        keys = keys_for(self.key, "init", self.replicates)
-        return jax.device_get(_drawer(self.network.init)(keys))
-
-    def members(self, start: Start, mask: Mask) -> Member:
-        keys = keys_for(self.key, "order", self.replicates, start.order)
-        offset = jnp.full(self.replicates, start.schedule_offset, jnp.int32)
-        seen = self.share[0]._asdict()
-        return Member(keys, start.variables, mask, schedule_offset=offset, **seen)
-
-    def train(self, number: int, start: Start, mask: Mask) -> _Kept:
-        members = self.members(start, mask)
-
-        def compute(resume: Tree | None, observe: Observer | None) -> tuple[Tree, list[Record]]:
-            trained = self.trainer.train(
-                members,
-                self.data,
-                first=start.first,
-                opt_state=start.opt_state,
-                snapshot=number == 0,
-                failed_step=start.failed_step,
-                resume=resume,
-                observe=observe,
-            )
-            # Nothing later may rate or go on from what is not finite.
-            sound = functools.partial(heal, instead=self.theta_0, failed_step=trained.failed_step)
-            tree = {"mask": mask, "theta_S": sound(trained.variables)._asdict()}
-            if number == 0:
-                theta_k = sound(trained.snapshot)
-                tree |= {"theta_0": self.theta_0._asdict(), "theta_k": theta_k._asdict()}
-                tree["split"] = self.share[1]
-            if self.carry_optimizer:
-                tree["opt_state"] = population.numbered(trained.opt_state)
-            made = records_of(
-                trained,
-                self.recipe,
-                mask,
-                self.plan.prunable,
-                [
-                    Label("source", "ticket", number, self.plan.nominal[number], replicate)
-                    for replicate in range(self.replicates)
-                ],
-                judged_on=self.judged_on,
-            )
-            return jax.device_get(tree), made
-
-        tree, made = self.keep(piece_of(number), compute)
-        opt_state = None
-        if self.carry_optimizer:
-            like = jax.eval_shape(self.trainer.optimizer_states, members)
-            opt_state = population.unnumbered(tree["opt_state"], like)
-        snapshot = Variables(**tree["theta_k"]) if number == 0 else Variables({}, {})
-        failed = failed_steps(made)
-        return _Kept(Variables(**tree["theta_S"]), snapshot, opt_state, failed, made)
-
-    def prune(self, number: int, level: Level) -> Mask:
-        ended = self.score_at == "end"
-        rated = level.trained.variables if ended else level.start.variables
-        members = self.members(level.start._replace(variables=rated), level.mask)
-        keys = keys_for(self.key, "score", self.replicates, number)
-        prune = pruner(self.score, self.recipe, self.score_batch, self.plan.groups)
-        return jax.device_get(prune(members, self.data, keys, self.plan.counts[number]))
-
-
-@functools.lru_cache(maxsize=4)
-def _drawer(init: Callable[[Key], Variables]) -> Callable[[Key], Variables]:
-    """Jitted initialization, one replicate after the other: compiled for one, whatever they are."""
-    return jax.jit(lambda keys: lax.map(init, keys))

@@ -1,4 +1,4 @@
-"""Held-out examples: drawn by what an example is, not by its row.
+"""What each replicate sees of the data: held-out examples, drawn by what an example is.
 
 Each replicate gives each example a number, made of a key and of the pixels, and holds out those
 with the smallest. So the same data leave out the same examples under the same key, in any order
@@ -13,6 +13,7 @@ import hashlib
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ltjax.core.types import Key
@@ -20,6 +21,54 @@ from ltjax.data import Dataset, Parts
 
 KNOWN = 256
 """Numbers of trained examples that a split holds."""
+
+
+class Share(NamedTuple):
+    """What each replicate sees of the data: fields of `Member` with an axis of replicates."""
+
+    train_rows: jax.Array
+    validation_rows: jax.Array
+    test_rows: jax.Array | None
+    outputs: jax.Array | None
+
+
+def shares(
+    dataset: Dataset | Parts, split: np.ndarray, *, validation: int
+) -> tuple[Share, np.ndarray]:
+    """What each replicate sees: all of a data set, or its own part.
+
+    Args:
+      dataset: the data.
+      split: of all replicates, from `split_of` or a `Level`.
+      validation: how many training examples are held out.
+
+    Returns:
+      The share, and the split that knows what was trained on here.
+
+    Raises:
+      ValueError: where there are not as many parts as replicates, or examples that the split was
+        trained on would judge.
+    """
+    check_parts(dataset, len(split))
+    drawn = draw(dataset, split, size=validation)
+    rows = jnp.asarray(drawn.train_rows), jnp.asarray(drawn.validation_rows)
+    if isinstance(dataset, Dataset):
+        return Share(*rows, None, None), drawn.split
+    own = Share(*rows, jnp.asarray(dataset.test_rows), jnp.asarray(dataset.outputs))
+    return own, drawn.split
+
+
+def check_parts(dataset: Dataset | Parts, replicates: int) -> None:
+    """Refuses another number of parts than of replicates.
+
+    Raises:
+      ValueError: as said.
+    """
+    if isinstance(dataset, Parts) and len(dataset) != replicates:
+        raise ValueError(
+            f"there are {len(dataset)} parts of {dataset.name} and {replicates} replicates; "
+            "give each replicate one part"
+        )
 
 
 class Drawn(NamedTuple):

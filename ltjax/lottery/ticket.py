@@ -1,13 +1,12 @@
-"""The lottery loop, and what a ticket is.
+"""What a ticket is: a mask with the weights that belong to it.
 
-A *ticket* is a mask with the weights that belong to it: theta_0 (initial), theta_k (after k
-steps of the dense network) and theta_S (trained under the mask). A *level* is one round of the
-search; level 0 is the dense network. Trees here may hold one network or a population.
+These are theta_0 (initial), theta_k (after k steps of the dense network) and theta_S (trained under
+the mask).
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +14,7 @@ import numpy as np
 
 from ltjax.core import trees
 from ltjax.core.types import Mask, Tree, Variables
-
-THETAS = ("theta_0", "theta_k", "theta_S")
-"""The start points that a ticket holds."""
-
-RESETS = ("weights", "biases", "norm", "statistics", "optimizer", "order", "schedule")
-"""What a round may set back: kernels; biases; scale and shift of batch norm; its running
-statistics; the optimizer state; the order of the examples; the schedule position."""
-
-_SWITCH = {"bias": "biases", "norm": "norm"}
+from ltjax.training.records import STARTS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,153 +40,9 @@ class Ticket:
     meta: dict[str, Any]
 
 
-class Start(NamedTuple):
-    """Where a training begins."""
-
-    variables: Variables
-    opt_state: Tree | None
-    """None for a fresh one."""
-    first: int
-    """The first step; a network rewound to step k begins at k."""
-    order: int
-    """Number of the order of examples; trainings with the same number see the same batches."""
-    schedule_offset: int
-    """Added to the step to give the schedule position."""
-    failed_step: np.ndarray | None = None
-    """int [replicates], the step at which a replicate failed at a level that this one comes from,
-    else -1; None is all -1. A lineage that failed stays failed."""
-
-
-class Outcome(Protocol):
-    """What the search needs of a finished training (see `population.Trained`)."""
-
-    @property
-    def variables(self) -> Variables:
-        """theta_S."""
-        ...
-
-    @property
-    def snapshot(self) -> Variables:
-        """theta_k."""
-        ...
-
-    @property
-    def opt_state(self) -> Tree:
-        """Of the last step."""
-        ...
-
-    @property
-    def failed_step(self) -> np.ndarray | None:
-        """As in `Start`, this training included."""
-        ...
-
-
-class Level(NamedTuple):
-    """One round: the mask, where its training began and how it ended."""
-
-    number: int
-    mask: Mask
-    start: Start
-    trained: Any
-    """An `Outcome`."""
-
-
-def search(
-    start: Start,
-    mask: Mask,
-    train: Callable[[int, Start, Mask], Outcome],
-    prune: Callable[[int, Level], Mask],
-    rewind: Callable[[Level, Level], Start],
-    *,
-    levels: int,
-    one_shot: bool = False,
-) -> Iterator[Level]:
-    """Yields level 0 (trained under `mask`, usually dense) to level `levels`.
-
-    It knows neither data nor disk. A complemented mask to begin with, a late rewind, Han-style
-    continuation or resuming (a `train` that remembers) are other arguments.
-
-    Args:
-      start: where level 0 begins.
-      mask: the mask of level 0.
-      train: (number, start, mask) -> outcome.
-      prune: (number, level to prune) -> the mask of level `number`.
-      rewind: (level 0, level before) -> where the next level begins.
-      levels: rounds of pruning after level 0.
-      one_shot: every level comes from level 0 rather than from the level before.
-    """
-    origin = level = Level(0, mask, start, train(0, start, mask))
-    yield level
-    for number in range(1, levels + 1):
-        before = origin if one_shot else level
-        pruned = prune(number, before)
-        begin = rewind(origin, before)
-        level = Level(number, pruned, begin, train(number, begin, pruned))
-        yield level
-
-
-def rewinder(
-    *,
-    point: int | str,
-    reset: Collection[str] = RESETS,
-    kind_of: dict[str, str],
-    steps: int,
-) -> Callable[[Level, Level], Start]:
-    """How each round goes back.
-
-    Values and statistics in `reset` are set back to the rewind point of the dense network, order
-    and schedule to the dense network's, and the optimizer to a fresh state (also at a point k:
-    theta_k is kept without one); the rest goes on from the end of the round before. With
-    everything reset and point 0 this is Frankle & Carbin's search, with point k late rewinding,
-    and with no weights, biases, norm or statistics reset the continuation of Han et al.
-
-    Args:
-      point: a step, or `end` for the end of the dense network's training (a full training
-        follows it).
-      reset: some of `RESETS`.
-      kind_of: kind of each parameter, from `trees.kinds`.
-      steps: length of one training.
-
-    Raises:
-      ValueError: an unknown name in `reset`, or a point that is not a step nor `end`.
-    """
-    for name in reset:
-        if name not in RESETS:
-            raise ValueError(trees.unknown(name, RESETS, "part to reset"))
-    if point != "end" and not (isinstance(point, int) and 0 <= point <= steps):
-        raise ValueError(f"the rewind point is a step in 0..{steps} or 'end'; got {point!r}")
-
-    def rewind(origin: Level, before: Level) -> Start:
-        ended = origin.trained.variables
-        base = ended if point == "end" else origin.trained.snapshot
-        if point == 0:  # The snapshot may be another step, kept as theta_k.
-            base = origin.start.variables
-        last = before.trained.variables
-
-        def pick(name: str, then: Any, now: Any) -> Any:
-            return then if _SWITCH.get(kind_of[name], "weights") in reset else now
-
-        number = before.number + 1
-        first = point if isinstance(point, int) and "weights" in reset else 0
-        ended_at = before.start.schedule_offset + steps
-        return Start(
-            variables=Variables(
-                trees.map_with_name(pick, base.params, last.params),
-                base.stats if "statistics" in reset else last.stats,
-            ),
-            opt_state=None if "optimizer" in reset else before.trained.opt_state,
-            first=first,
-            order=0 if "order" in reset else number,
-            schedule_offset=0 if "schedule" in reset else ended_at - first,
-            failed_step=before.trained.failed_step,
-        )
-
-    return rewind
-
-
 def as_tree(ticket: Ticket) -> Tree:
     """The arrays of a ticket as nested dicts."""
-    thetas = {name: getattr(ticket, name)._asdict() for name in THETAS}
+    thetas = {name: getattr(ticket, name)._asdict() for name in STARTS}
     return {"mask": ticket.mask, **thetas}
 
 
@@ -205,10 +52,10 @@ def from_tree(tree: Tree, *, prunable: Any, meta: Any) -> Ticket:
     Raises:
       ValueError: where a part is missing or is not what it has to be (see `check`).
     """
-    _require_parts(tree, ("mask", *THETAS), "the ticket")
-    for name in THETAS:
+    _require_parts(tree, ("mask", *STARTS), "the ticket")
+    for name in STARTS:
         _require_parts(tree[name], Variables._fields, name)
-    thetas = {name: Variables(**tree[name]) for name in THETAS}
+    thetas = {name: Variables(**tree[name]) for name in STARTS}
     prunable = tuple(prunable) if isinstance(prunable, list) else prunable
     ticket = Ticket(mask=tree["mask"], prunable=prunable, meta=meta, **thetas)
     check(ticket)
@@ -223,7 +70,7 @@ def _require_parts(tree: Any, parts: Collection[str], what: str) -> None:
 
 def known(ticket: Any) -> list[str]:
     """The start points that a ticket knows."""
-    params = {name: getattr(ticket, name).params for name in THETAS}
+    params = {name: getattr(ticket, name).params for name in STARTS}
     return [name for name, tree in params.items() if not isinstance(tree, dict) or tree]
 
 
@@ -257,7 +104,7 @@ def check(ticket: Ticket) -> None:
 
 
 def check_parts(ticket: Any) -> None:
-    """Refuses parts that do not fit each other, of a `Ticket` or of many as one (`Found`).
+    """Refuses parts that do not fit each other, of a `Ticket` or of many as one (`Level`).
 
     Raises:
       ValueError: as `check` says, but for `meta` and values that are not finite.
@@ -279,7 +126,7 @@ def check_parts(ticket: Any) -> None:
             raise ValueError(f"the mask prunes in leaf {name!r}, which is not prunable")
     starts = known(ticket)
     if not starts:
-        raise ValueError(f"the ticket knows none of its start points {', '.join(THETAS)}")
+        raise ValueError(f"the ticket knows none of its start points {', '.join(STARTS)}")
     shapes = {name: list(leaf.shape) for name, leaf in mask.items()}
     layouts: dict[str, dict[str, str]] = {}
     for start in starts:

@@ -4,7 +4,6 @@ A level is a population, or all levels together are one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-import dataclasses
 import functools
 
 import jax
@@ -12,45 +11,43 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from ltjax.core import keys, trees
+from ltjax.core import trees
+from ltjax.core.keys import derive, keys_for
 from ltjax.core.types import Key, Tree, Variables
 from ltjax.data import Dataset, Parts
-from ltjax.lottery import arms as arms_
-from ltjax.lottery.common import (
-    Found,
-    Keeper,
-    Label,
-    Share,
-    check,
-    device_data,
-    judge_of,
-    keys_for,
-    once,
-    records_of,
-    shares,
-    trainer_of,
+from ltjax.lottery.arms import (
+    CONTROLS,
+    Arm,
+    arm,
+    check_arms,
+    check_fits,
+    check_values,
+    filled,
+    head_of,
+    values_of,
 )
-from ltjax.lottery.held_out import split_of
+from ltjax.lottery.held_out import shares, split_of
+from ltjax.lottery.level import Keeper, Level, Piece, judge_of, once, records_of
 from ltjax.lottery.ticket import Ticket
 from ltjax.models import Network
 from ltjax.training import population
-from ltjax.training.population import Observer, Stop, Trainer
+from ltjax.training.evaluation import device_data
+from ltjax.training.population import Observer, Stop, Trainer, check
 from ltjax.training.records import Record
-from ltjax.training.step import Data, Member, Recipe
+from ltjax.training.step import Member
 
-_PIECES = {"target": "target", "source": "again"}
-"""What the pieces of a phase are called; `source` is taken by the search itself."""
-
-_KEYS = {"target": ("order on the target", "split on the target"), "source": ("order", "split")}
-"""Purposes of the keys for the order of the examples, and for the held-out ones of tickets that
-do not say theirs."""
+_PHASES = {
+    "target": ("target", "order on the target", "split on the target"),
+    "source": ("again", "order", "split"),
+}
+"""By phase: that of its pieces, and the purposes of the keys for the order of the examples, and for
+the held-out ones of tickets that do not say theirs."""
 
 
 def transfer(
-    levels: Iterable[Found],
-    network: Network,
+    levels: Iterable[Level],
+    trainer: Trainer,
     dataset: Dataset | Parts,
-    recipe: Recipe,
     *,
     key: Key,
     arms: Sequence[str] = ("theta_0",),
@@ -60,9 +57,9 @@ def transfer(
     judge: str = "last",
     repeats: int = 1,
     phase: str = "target",
+    snapshot: int | None = None,
     stop: Stop | None = None,
     together: bool = False,
-    trainer: Trainer | None = None,
     keep: Keeper = once,
 ) -> Iterator[list[Record]]:
     """Trains tickets on a target, each level in each arm, all replicates at once.
@@ -78,13 +75,12 @@ def transfer(
     included: on the same data, those that were held out there.
 
     Args:
-      levels: what `find` yielded, or `found(ticket)` with `dense_of(...)` before it. Given as a
+      levels: what `find` yielded, or `Level.of(ticket)` with its `dense` before it. Given as a
         list, all are checked at once.
-      network: the network on the target.
+      trainer: the network on the target, and how it is trained there.
       dataset: the target; parts of one where each replicate has its own.
-      recipe: how it is trained there.
       key: everything random comes from it.
-      arms: rows of `arms.STARTS` and `arms.CONTROLS`.
+      arms: start points, and rows of `arms.CONTROLS`.
       base: the start point whose values the controls see.
       new_head: draw the head afresh, unpruned. Heads of other shapes always are.
       validation: examples held out of the target's training split.
@@ -92,11 +88,11 @@ def transfer(
       repeats: how often each control is drawn and trained; start points are trained once.
       phase: `target`, or `source` to train again on the data of the search: with its key, in its
         batches.
+      snapshot: a step that is evaluated too, as that of theta_k was in the search.
       stop: see `Trainer.train`.
       together: train all levels as one population, which keeps every device busy while some
         members stop early, and needs memory for all of them; the tickets must come from one
         search.
-      trainer: a compiled trainer of `recipe`.
       keep: the keeper.
 
     Raises:
@@ -105,167 +101,107 @@ def transfer(
         control that needs values where `base` has none, or held-out examples that tickets were
         trained on.
     """
-    check(network, dataset, recipe, validation=validation)
-    if not arms:
-        raise ValueError("there are no arms; give at least one start point or control")
-    for name in arms:
-        _ = arms_.check_arm(name)
-    if base not in arms_.STARTS:
-        raise ValueError(trees.unknown(base, arms_.STARTS, "start point"))
-    arms_.check_base(arms, base)
-    if phase not in _KEYS:
-        raise ValueError(trees.unknown(phase, _KEYS, "phase"))
+    check(trainer, dataset, validation=validation)
+    check_arms(arms, base)
+    judged = {"judged_on": judge_of(judge, validation=validation)}
+    judged["measure"] = trainer.recipe.measure
+    pieces, order, splits = trees.lookup(_PHASES, phase, "phase")
     for name in arms if isinstance(levels, Sequence) and levels else ():
-        start = arms_.values_of(name, base=base)
+        start = values_of(name, base=base)
         if all(start in level.without for level in levels):
             raise ValueError(
                 f"arm {name!r} begins with {start}, which these tickets do not hold; leave it out"
             )
     if repeats < 1:
         raise ValueError(f"repeats is how often a control is drawn, at least 1; got {repeats}")
-    work = _Work(
-        key=key,
-        network=network,
-        recipe=recipe,
-        trainer=trainer_of(recipe, trainer),
-        drawn=tuple(
-            (name, i) for name in arms for i in range(repeats if name in arms_.CONTROLS else 1)
-        ),
-        base=base,
-        validation=validation,
-        judged_on=judge_of(judge, validation=validation),
-        phase=phase,
-        stop=stop,
-    )
-    if isinstance(levels, Sequence):
-        for level in levels:
-            _ = work.fit(level, dataset, new_head=new_head)
-    return _pieces(work, levels, dataset, new_head=new_head, together=together, keep=keep)
+    drawn = tuple((name, i) for name in arms for i in range(repeats if name in CONTROLS else 1))
+    network = trainer.network
 
-
-def _pieces(
-    work: "_Work",
-    levels: Iterable[Found],
-    dataset: Dataset | Parts,
-    *,
-    new_head: bool,
-    together: bool,
-    keep: Keeper,
-) -> Iterator[list[Record]]:
-    data = device_data(dataset)
-    for group in [list(levels)] if together else ([level] for level in levels):
-        fitted = [work.fit(level, dataset, new_head=new_head) for level in group]
-        if not fitted:
-            return
-        heads, seen = zip(*fitted, strict=True)
-        if len(set(heads)) > 1 or len({level.prunable for level in group}) > 1:
-            raise ValueError("tickets of several searches do not train together; move each search")
-        name = "all" if together else f"{group[0].level:02d}"
-        compute = functools.partial(work.train, data, group, heads[0], seen)
-        yield keep(f"{_PIECES[work.phase]}_{name}", compute)[1]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Work:
-    """Training of levels in all arms."""
-
-    key: Key
-    network: Network
-    recipe: Recipe
-    trainer: Trainer
-    drawn: tuple[tuple[str, int], ...]
-    """Arm and number of the draw."""
-    base: str
-    validation: int
-    judged_on: str
-    phase: str
-    stop: Stop | None
-
-    def fit(
-        self, level: Found, dataset: Dataset | Parts, *, new_head: bool
-    ) -> tuple[frozenset[str], Share]:
+    def fit(level: Level) -> tuple[frozenset[str], dict[str, jax.Array | None]]:
         """The new head of a level and what its replicates see, or a ValueError."""
-        shapes, arms = self.network.shapes(), dict(self.drawn)
-        ticket, *others = [
-            level._replace(failed_step=None).ticket(replicate)
-            for replicate in range(population.size(level.mask))
-        ]
-        for each in (ticket, *others):
+        shapes, whole = network.shapes(), level._replace(failed_step=None)
+        tickets = [whole.ticket(replicate) for replicate in range(level.replicates)]
+        for ticket in tickets:
             for name in arms:
-                arms_.check_values(name, each, base=self.base)
-        head = arms_.new_head(ticket, shapes, head=self.network.head, always=new_head)
-        arms_.check_fits(ticket, shapes, new_head=head)
+                check_values(name, ticket, base=base)
+        head = head_of(tickets[0], shapes, head=network.head, always=new_head)
+        check_fits(tickets[0], shapes, new_head=head)
         split = level.split
         if split is None:
-            replicates = population.size(level.mask)
-            split = split_of(keys_for(self.key, _KEYS[self.phase][1], replicates))
-        return head, shares(dataset, split, validation=self.validation)[0]
+            split = split_of(keys_for(key, splits, level.replicates))
+        return head, shares(dataset, split, validation=validation)[0]._asdict()
 
-    def train(
-        self,
-        data: Data,
-        levels: Sequence[Found],
-        head: frozenset[str],
-        shares_: Sequence[Share],
-        resume: Tree | None,
-        observe: Observer | None,
-    ) -> tuple[Tree, list[Record]]:
-        replicates = population.size(levels[0].mask)
-        prunable = tuple(n for n in levels[0].prunable if n not in head)
-        order = keys_for(self.key, _KEYS[self.phase][0], replicates, 0)
-        lay_out = _lay_out(self.network, self.drawn, self.base, prunable, head)
+    def work(group: Sequence[Level]) -> tuple[Member, np.ndarray, list[dict], tuple[str, ...]]:
+        """What is trained, who of it has failed, its labels, and what of it may be pruned."""
+        heads, seen = zip(*map(fit, group), strict=True)
+        if len(set(heads)) > 1 or len({level.prunable for level in group}) > 1:
+            raise ValueError("tickets of several searches do not train together; move each search")
+        prunable = tuple(n for n in group[0].prunable if n not in heads[0])
+        lay_out = _lay_out(network, drawn, base, prunable, heads[0])
         made = [
             lay_out(
-                self.key,
+                key,
                 jnp.int32(level.level),
                 (level.mask, level.theta_0, level.theta_k, level.theta_S),
             )
-            for level in levels
+            for level in group
         ]
-        start, mask = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *made)
         labels = [
-            Label(self.phase, name, level.level, level.nominal, replicate, repeat)
-            for level in levels
-            for name, repeat in self.drawn
-            for replicate in range(replicates)
-        ]
-        failed = [
-            np.full(replicates, -1) if level.failed_step is None else level.failed_step
-            for level in levels
+            {
+                "phase": phase,
+                "arm": name,
+                "level": level.level,
+                "nominal": level.nominal,
+                "replicate": replicate,
+                "repeat": repeat,
+            }
+            for level in group
+            for name, repeat in drawn
+            for replicate in range(level.replicates)
         ]
         # By level, draw and replicate, as the arms lie.
-        per_draw = [part for part in zip(shares_, failed, strict=True) for _ in self.drawn]
-        seen, failed = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *per_draw)
+        told = [(s, level.failed) for s, level in zip(seen, group, strict=True) for _ in drawn]
+        start, mask = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *made)
+        share, failed = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *told)
+        which = np.array([label["replicate"] for label in labels])
         members = Member(
-            order[np.array([label.replicate for label in labels])],
+            keys_for(key, order, group[0].replicates, 0)[which],
             start,
             mask,
             schedule_offset=jnp.zeros(len(labels), jnp.int32),
-            **seen._asdict(),
+            **share,
         )
-        trained = self.trainer.train(
-            members,
-            data,
-            failed_step=np.asarray(failed),
-            resume=resume,
-            observe=observe,
-            stop=self.stop,
-        )
-        records = records_of(
-            trained,
-            self.recipe,
-            jax.device_get(mask),
-            prunable,
-            labels,
-            judged_on=self.judged_on,
-        )
-        unknown = {
-            (level.level, name)
-            for level in levels
-            for name, _ in self.drawn
-            if arms_.values_of(name, base=self.base) in level.without
-        }
-        return {}, [r for r in records if (r.level, r.arm) not in unknown]
+        return members, np.asarray(failed), labels, prunable
+
+    def trained() -> Iterator[list[Record]]:
+        data = device_data(dataset)
+
+        def train(
+            group: Sequence[Level], resume: Tree | None, observe: Observer | None
+        ) -> tuple[Tree, list[Record]]:
+            members, failed, labels, prunable = work(group)
+            done = trainer.train(
+                members,
+                data,
+                snapshot=snapshot,
+                failed_step=failed,
+                resume=resume,
+                observe=observe,
+                stop=stop,
+            )
+            records = records_of(done, labels, jax.device_get(members.mask), prunable, **judged)
+            unknown = {(level.level, start) for level in group for start in level.without}
+            return {}, [r for r in records if (r.level, values_of(r.arm, base=base)) not in unknown]
+
+        for group in [list(levels)] if together else ([level] for level in levels):
+            if group:
+                piece = Piece(pieces, None if together else group[0].level)
+                yield keep(piece, functools.partial(train, group))[1]
+
+    if isinstance(levels, Sequence):
+        for level in levels:
+            _ = fit(level)
+    return trained()
 
 
 @functools.lru_cache(maxsize=16)
@@ -275,37 +211,38 @@ def _lay_out(
     base: str,
     prunable: tuple[str, ...],
     head: frozenset[str],
-) -> Callable[..., arms_.Arm]:
+) -> Callable[..., Arm]:
     """Jitted: (key, level, mask and thetas) -> arms [drawn * replicates].
 
     One replicate is laid out after the other, so that it is compiled once.
     """
 
-    def one(
-        draw: tuple[str, int], key: Key, level: jax.Array, replicate: jax.Array, parts: tuple
-    ) -> arms_.Arm:
-        name, repeat = draw
-        mask, theta_0, theta_k, theta_S = parts
-        ticket = Ticket(
-            mask=mask, theta_0=theta_0, theta_k=theta_k, theta_S=theta_S, prunable=prunable, meta={}
-        )
-        made = functools.partial(keys.derive, key)
-        fresh = network.init(made("fresh values", replicate, level, repeat))
-        if head:
-            heads = network.init(made("new head", replicate))
-            params = trees.map_with_name(
-                lambda n, a, b: b if n in head else a, fresh.params, heads.params
-            )
-            fresh = Variables(params, fresh.stats)
-        moving = made("control", replicate, level, repeat)
-        return arms_.arm(name, moving, ticket, fresh, new_head=head, base=base, head=network.head)
-
     @jax.jit
-    def every_arm(key: Key, level: jax.Array, parts: tuple) -> arms_.Arm:
-        def arms(pair: tuple) -> list[arms_.Arm]:
-            return [one(draw, key, level, *pair) for draw in drawn]
+    def every_arm(key: Key, level: jax.Array, parts: tuple) -> Arm:
+        def one(replicate: jax.Array, mask: Tree, *thetas: Variables) -> list[Arm]:
+            theta_0, theta_k, theta_S = thetas
+            ticket = Ticket(
+                mask=mask,
+                theta_0=theta_0,
+                theta_k=theta_k,
+                theta_S=theta_S,
+                prunable=prunable,
+                meta={},
+            )
+            made = []
+            for name, repeat in drawn:
+                fresh = network.init(derive(key, "fresh values", replicate, level, repeat))
+                if head:
+                    drawn_head = network.init(derive(key, "new head", replicate)).params
+                    fresh = Variables(filled(fresh.params, drawn_head, head), fresh.stats)
+                moving = derive(key, "control", replicate, level, repeat)
+                made.append(
+                    arm(name, moving, ticket, fresh, new_head=head, base=base, head=network.head)
+                )
+            return made
 
-        made = lax.map(arms, (jnp.arange(population.size(parts)), parts))
+        numbers = jnp.arange(population.size(parts))
+        made = lax.map(lambda pair: one(pair[0], *pair[1]), (numbers, parts))
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *made)
 
     return every_arm

@@ -14,12 +14,13 @@ import pathlib
 import shutil
 import sys
 import time
+from typing import Any
 
 import jax
 
 from ltjax.command.progress import Progress
 from ltjax.core.types import Tree
-from ltjax.lottery.common import Compute
+from ltjax.lottery.level import Compute
 from ltjax.storage import checkpoints
 from ltjax.storage.run_directory import RunDir
 from ltjax.training.population import Observer, Partial
@@ -71,8 +72,9 @@ class DiskKeeper:
         self._weight, self._every = weight, every
         self.pieces: list[str] = []
 
-    def __call__(self, piece: str, compute: Compute) -> tuple[Tree, list[Record]]:
+    def __call__(self, piece: Any, compute: Compute) -> tuple[Tree, list[Record]]:
         """Reads a finished piece; computes any other, from its last saved state on."""
+        piece = getattr(piece, "name", piece)
         self.pieces.append(piece)
         steps, weight = self._steps(piece), self._weight(piece)
         if (kept := self._kept(piece)) is not None:

@@ -30,9 +30,10 @@ from ltjax.command import paths
 from ltjax.core import trees
 from ltjax.core.types import Tree
 from ltjax.lottery import ticket as tickets
-from ltjax.lottery.ticket import THETAS, Ticket
+from ltjax.lottery.ticket import Ticket
 from ltjax.storage.checkpoints import escape, unescape
 from ltjax.training import records as results
+from ltjax.training.records import STARTS
 
 _FORMAT = "ltjax-ticket 2"
 _FLOATS = ("float16", "float32", "float64")
@@ -59,12 +60,12 @@ def export(
         raise ValueError(f"{path} is a directory; export to a file")
     tickets.check(ticket)
     for name in values:
-        if name not in THETAS:
-            raise ValueError(trees.unknown(name, THETAS, "start point"))
+        if name not in STARTS:
+            raise ValueError(trees.unknown(name, STARTS, "start point"))
         if name not in tickets.known(ticket):
             raise ValueError(f"the ticket does not know {name}; export {tickets.known(ticket)}")
     if not values:
-        raise ValueError(f"values is empty; give some of {', '.join(THETAS)}")
+        raise ValueError(f"values is empty; give some of {', '.join(STARTS)}")
     mask, arrays = _flat(ticket.mask), {}
     for name, leaf in mask.items():
         arrays[f"shape/{name}"] = np.array(leaf.shape, np.int64)
@@ -120,7 +121,7 @@ def _ticket(arrays: Mapping[str, np.ndarray], prunable: Any, meta: Any) -> Ticke
     for name, leaf in arrays.items():
         part, _, of = name.partition("/")
         parts.setdefault(part, {})[of] = leaf
-    starts = {f"{name}{kind}" for name in THETAS for kind in ("", "_stats")}
+    starts = {f"{name}{kind}" for name in STARTS for kind in ("", "_stats")}
     shapes, bits = parts.pop("shape"), parts.pop("mask")
     _require(
         parts.keys() <= starts,
@@ -129,7 +130,7 @@ def _ticket(arrays: Mapping[str, np.ndarray], prunable: Any, meta: Any) -> Ticke
     _require(shapes.keys() == bits.keys(), "its masks and shapes are of other leaves")
     mask = {name: _unpacked(shapes[name], bits[name], name) for name in shapes}
     tree: dict[str, Tree] = {"mask": _nested(mask)}
-    for start in THETAS:
+    for start in STARTS:
         flat = parts.get(start, {})
         _require(not flat or flat.keys() == mask.keys(), f"the leaves of {start} are others")
         full = {name: _spread(leaf, mask[name], name) for name, leaf in flat.items()}

@@ -8,7 +8,7 @@ from ltjax.command import paths
 from ltjax.core import masks
 from ltjax.core.types import Variables
 from ltjax.lottery import ticket as tickets
-from ltjax.lottery.common import Found, failed_steps, piece_of
+from ltjax.lottery.level import Level, Piece, failed_steps
 from ltjax.lottery.ticket import Ticket
 from ltjax.storage import checkpoints, portable
 from ltjax.storage.portable import export
@@ -102,7 +102,7 @@ def settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     return meta["settings"]
 
 
-def levels(run: str | os.PathLike[str]) -> list[Found]:
+def levels(run: str | os.PathLike[str]) -> list[Level]:
     """The levels of a finished search, as `lottery.find` yielded them.
 
     Raises:
@@ -111,10 +111,10 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
     directory = RunDir.at(run)
     for fault in directory.lost() if directory.finished else ():
         raise ValueError(f"{fault}; run its command again")
-    if not directory.finished or not directory.piece_done(piece_of(0)):
+    if not directory.finished or not directory.piece_done(Piece("source", 0).name):
         raise ValueError(f"{run} {_what_it_is(directory)}")
-    found: list[Found] = []
-    while directory.piece_done(piece := piece_of(len(found))):
+    found: list[Level] = []
+    while directory.piece_done(piece := Piece("source", len(found)).name):
         tree, meta = checkpoints.load(directory.ticket(piece))
         if meta.get("piece") != piece:
             raise ValueError(
@@ -129,7 +129,7 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
             else:
                 theta_0, theta_k, split = found[0].theta_0, found[0].theta_k, found[0].split
             found.append(
-                Found(
+                Level(
                     level=records[0].level,
                     nominal=records[0].nominal,
                     mask=tree["mask"],
@@ -152,7 +152,7 @@ def levels(run: str | os.PathLike[str]) -> list[Found]:
     return found
 
 
-def _check_kept(level: Found) -> None:
+def _check_kept(level: Level) -> None:
     """Refuses masks that are not those of the records beside them.
 
     Raises:

@@ -21,9 +21,13 @@ import numpy as np
 
 from ltjax.core import trees
 from ltjax.core.types import Tree, Variables
-from ltjax.training import optimizers
-from ltjax.training import step as train
-from ltjax.training.step import Data, Evaluation, Member, Recipe, State
+from ltjax.data import Dataset, Parts
+from ltjax.models import Network
+from ltjax.models.network import Apply
+from ltjax.training import optimizers, step
+from ltjax.training.evaluation import Data, Evaluation
+from ltjax.training.recipe import Recipe
+from ltjax.training.step import Member, State
 
 LAYOUTS = ("map", "vmap")
 _AXIS = "members"
@@ -115,43 +119,42 @@ enough. A pure function of the reports, so that a resumed training stops where i
 
 
 class Trainer:
-    """Compiles a recipe once and trains populations with it.
+    """Trains populations of a network by a recipe, compiled once.
 
     A member gets the same bits in every population that spreads over as many devices with the
     same layout `map`: the program of a member does not depend on its neighbours. Under `vmap`,
     or on another number of devices, sums may be ordered otherwise (relative differences of about
-    1e-6 a step); tests hold both.
+    1e-6 a step); tests hold both. Trainers of equal recipes and networks of one `apply`, which
+    may draw other weights, share what is compiled.
 
     Args:
-      recipe: the settings.
+      network: what is trained.
+      recipe: how.
       devices: the devices to spread over; all by default.
       layout: `map` or `vmap`.
     """
 
     def __init__(
-        self, recipe: Recipe, *, devices: Sequence[Any] | None = None, layout: str = "map"
+        self,
+        network: Network,
+        recipe: Recipe,
+        *,
+        devices: Sequence[Any] | None = None,
+        layout: str = "map",
     ) -> None:
-        if layout not in LAYOUTS:
-            raise ValueError(trees.unknown(layout, LAYOUTS, "layout"))
-        self.recipe = recipe
+        trees.require(layout, LAYOUTS, "layout")
+        self.network, self.recipe = network, recipe
         self._layout = layout
-        self._devices = list(devices if devices is not None else jax.devices())
-        self._programs: dict[int, tuple[Mesh, Callable, Callable]] = {}
+        self._devices = tuple(jax.devices() if devices is None else devices)
+
+    def check_schedules(self) -> None:
+        """Refuses an optimizer that could not go on at a step (`optimizers.check_schedules`)."""
+        shapes = self.network.shapes().params
+        optimizers.check_schedules(self.recipe.optimizer, self.recipe.moving(shapes))
 
     def optimizer_states(self, members: Member) -> Tree:
         """Fresh optimizer states of a population."""
-        return jax.vmap(functools.partial(train.begin, recipe=self.recipe))(members).opt_state
-
-    def begin(
-        self, members: Member, *, first: int = 0, opt_state: Tree | None = None
-    ) -> tuple[Mesh, Member, State]:
-        """Lays the members out over the devices and makes their first states."""
-        count = size(members)
-        mesh, start, _ = self._program(min(len(self._devices), count))
-        place = functools.partial(_place, mesh=mesh, order=_padded(mesh, count))
-        laid = place(members)
-        held = None if opt_state is None else place(opt_state)
-        return mesh, laid, start(laid, held, jnp.int32(first))
+        return jax.vmap(functools.partial(step.begin, recipe=self.recipe))(members).opt_state
 
     def train(
         self,
@@ -160,7 +163,7 @@ class Trainer:
         *,
         first: int = 0,
         opt_state: Tree | None = None,
-        snapshot: bool = False,
+        snapshot: int | None = None,
         failed_step: np.ndarray | None = None,
         resume: Tree | None = None,
         observe: Observer | None = None,
@@ -176,7 +179,8 @@ class Trainer:
           data: shared by all members.
           first: the first step.
           opt_state: optimizer states to go on with, one a member; fresh ones where None.
-          snapshot: keep the variables at `recipe.snapshot`, once there, outside of the program.
+          snapshot: step whose variables are kept as theta_k, outside of the program; it is
+            evaluated, and patience does not stop before it. None for none.
           failed_step: int [members]; who failed in an earlier training (not -1) has failed in this
             one at that step, and is evaluated once but not trained.
           resume: `Partial.as_tree` of what `observe` was given in this very training.
@@ -184,38 +188,44 @@ class Trainer:
           stop: asked after every leg which members need not go on.
 
         Raises:
-          ValueError: where the optimizer has to go on at a step and cannot (see
-            `optimizers.check_schedules`).
+          ValueError: a snapshot outside of the training, or an optimizer that has to go on at a
+            step and cannot.
         """
-        count = size(members)
+        recipe, count = self.recipe, size(members)
+        if snapshot is not None and not 0 <= snapshot <= recipe.steps:
+            raise ValueError(f"snapshot must lie in 0..{recipe.steps} (the length); got {snapshot}")
         if first or opt_state is not None or np.any(np.asarray(members.schedule_offset)):
-            params = jax.eval_shape(lambda m: member(m, 0), members.start.params)
-            optimizers.check_schedules(self.recipe.optimizer, train.moving(params, self.recipe))
-        mesh, laid, states = self.begin(members, first=first, opt_state=opt_state)
-        _, _, advance = self._program(mesh.size)
+            self.check_schedules()
+        devices = self._devices[: min(len(self._devices), count)]
+        program = _compile(self.network.apply, recipe, devices, self._layout)
+        mesh, padded = program.mesh, _padded(program.mesh, count)
+        laid, held = (_place(tree, mesh=mesh, order=padded) for tree in (members, opt_state))
+        states = program.begin(laid, held, jnp.int32(first))
         data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
-        marks = train.stops(self.recipe, first=first)
+        marks = recipe.evaluations(first=first, snapshot=snapshot)
         reports: list[Evaluation] = []
         kept: Variables | None = None
         if resume is not None:
-            states, reports = _restore(resume, states, mesh=mesh, count=count)
+            states = _place(unnumbered(resume["states"], states), mesh=mesh, order=padded)
+            named = functools.partial(zip, resume["reports"], strict=True)
+            rows = zip(*resume["reports"].values(), strict=True)
+            reports = [Evaluation(**dict(named(row))) for row in rows]
             kept = Variables(**resume["snapshot"]) if "snapshot" in resume else None
         before = np.full(count, -1) if failed_step is None else failed_step
-        who = np.arange(len(_padded(mesh, count)))  # In each slot; from `count` on, padding.
+        who = np.arange(len(padded))  # In each slot; from `count` on, padding.
         slots = who[:count]  # Of each member.
         states = _halt(states, who >= count)
         for number in range(len(reports), len(marks)):
             a, b = marks[max(number - 1, 0)], marks[number]
-            states, report = advance(states, laid, data, jnp.int32(a), jnp.int32(b))
+            states, report = program.leg(states, laid, data, *map(jnp.int32, (a, b, snapshot or 0)))
             reports.append(jax.tree.map(lambda leaf: leaf[slots], jax.device_get(report)))  # noqa: B023
+            enough = before >= 0
             if stop is not None:
-                enough = np.ones(len(who), bool)
-                enough[slots] = stop(marks[: number + 1], reports)
-                states = _halt(states, enough)
-            gone = np.zeros(len(who), bool)
-            gone[slots] = before >= 0
-            states = _halt(states, gone)
-            if snapshot and b == self.recipe.snapshot:
+                enough = enough | stop(marks[: number + 1], reports)
+            halted = np.ones(len(who), bool)
+            halted[slots] = enough
+            states = _halt(states, halted)
+            if b == snapshot:
                 kept = _on_host(states.variables, slots)
             if observe is not None:
                 observe(Partial(states, list(reports), b, slots, kept))
@@ -228,10 +238,10 @@ class Trainer:
                 slots = np.argsort(who)[:count]
         curve = jax.tree.map(lambda *leaves: np.stack(leaves), *reports)
         done = jax.tree.map(lambda leaf: leaf[slots], states)
-        if snapshot and kept is None:  # All stopped before.
+        if snapshot is not None and kept is None:  # All stopped before.
             kept = _on_host(states.variables, slots)
         return Trained(
-            variables=train.trained(done, recipe=self.recipe),
+            variables=step.trained(done, recipe=recipe),
             snapshot=kept or Variables({}, {}),
             opt_state=done.opt_state,
             steps=marks[: len(reports)],
@@ -239,47 +249,78 @@ class Trainer:
             failed_step=np.where(before >= 0, before, np.asarray(done.failed_step)),
         )
 
-    def _program(self, spread: int) -> tuple[Mesh, Callable, Callable]:
-        if spread not in self._programs:
-            mesh = jax.make_mesh(
-                (spread,),
-                (_AXIS,),
-                axis_types=(AxisType.Auto,),
-                devices=self._devices[:spread],
-            )
-            self._programs[spread] = (mesh, *_compile(self.recipe, mesh, self._layout))
-        return self._programs[spread]
+
+def check(trainer: Trainer, dataset: Dataset | Parts, *, validation: int) -> None:
+    """Refuses what could not be trained, before anything is compiled.
+
+    Raises:
+      ValueError: shapes or class counts that differ, a batch larger than the training rows, a
+        validation set that leaves none, patience or `best` without a validation set, a frozen
+        parameter that the network lacks, an optimizer that makes no step.
+    """
+    network, recipe = trainer.network, trainer.recipe
+    if dataset.shape != network.input_shape:
+        raise ValueError(
+            f"{dataset.name} has images of {list(dataset.shape)} and {network.name} takes "
+            f"{list(network.input_shape)}; adapt the data with data.adapt"
+        )
+    if dataset.classes != network.classes:
+        raise ValueError(
+            f"{dataset.name} has {dataset.classes} classes and {network.name} "
+            f"{network.classes} outputs; make the network with classes= of the data"
+        )
+    rows = dataset.examples - validation
+    if validation < 0 or rows < 1:
+        raise ValueError(
+            f"validation must lie in 0..{dataset.examples - 1} (the training examples of "
+            f"{dataset.name}); got {validation}"
+        )
+    if recipe.batch_size > rows:
+        raise ValueError(
+            f"batch_size {recipe.batch_size} is larger than the {rows} training examples of "
+            f"{dataset.name}; lower it"
+        )
+    if not validation and (recipe.patience or recipe.keep == "best"):
+        raise ValueError("patience and keeping the best weights need a validation set; got none")
+    shapes = network.shapes().params
+    for name in sorted(recipe.frozen):
+        trees.require(name, trees.names(shapes), "parameter to freeze")
+    _ = optimizers.asked(recipe.optimizer, recipe.moving(shapes))
 
 
-def _compile(recipe: Recipe, mesh: Mesh, layout: str) -> tuple[Callable, Callable]:
-    """Jitted `begin` and `leg` over populations that lie along the mesh."""
+class _Program(NamedTuple):
+    """Jitted `step.begin` and `step.leg` over populations that lie along the mesh."""
+
+    mesh: Mesh
+    begin: Callable[..., State]
+    leg: Callable[..., tuple[State, Evaluation]]
+
+
+@functools.lru_cache(maxsize=64)
+def _compile(apply: Apply, recipe: Recipe, devices: tuple[Any, ...], layout: str) -> _Program:
+    mesh = jax.make_mesh(
+        (len(devices),), (_AXIS,), axis_types=(AxisType.Auto,), devices=list(devices)
+    )
     each, all_ = PartitionSpec(_AXIS), PartitionSpec()
 
-    def start(members: Member, opt_states: Tree | None, first: jax.Array) -> State:
-        one = functools.partial(train.begin, recipe=recipe)
+    def begin(members: Member, opt_states: Tree | None, first: jax.Array) -> State:
+        one = functools.partial(step.begin, recipe=recipe)
         return jax.vmap(one, in_axes=(0, 0, None))(members, opt_states, first)
 
-    def advance(
-        states: State, members: Member, data: Data, first: jax.Array, last: jax.Array
-    ) -> tuple[State, Evaluation]:
+    def leg(states: State, members: Member, data: Data, *at: jax.Array) -> tuple[State, Evaluation]:
         def one(pair: tuple[State, Member]) -> tuple[State, Evaluation]:
-            return train.leg(*pair, data, first, last, recipe=recipe)
+            return step.leg(*pair, data, *at, apply=apply, recipe=recipe)
 
         spread = lax.map if layout == "map" else lambda f, xs: jax.vmap(f)(xs)
         return spread(one, (states, members))
 
-    begin = jax.shard_map(
-        start, mesh=mesh, in_specs=(each, each, all_), out_specs=each, check_vma=False
-    )
-    legs = jax.shard_map(
-        advance,
-        mesh=mesh,
-        in_specs=(each, each, all_, all_, all_),
-        out_specs=each,
-        check_vma=False,
-    )
+    def along(function: Callable, *specs: PartitionSpec) -> Callable:
+        return jax.jit(
+            jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=each, check_vma=False)
+        )
+
     # Nothing is donated: states come from outside and go out to observers between the legs.
-    return jax.jit(begin), jax.jit(legs)
+    return _Program(mesh, along(begin, each, each, all_), along(leg, each, each, *[all_] * 4))
 
 
 def balanced(stopped: np.ndarray, devices: int) -> np.ndarray | None:
@@ -312,7 +353,7 @@ def _halt(states: State, which: np.ndarray) -> State:
 
 
 def _on_host(tree: Tree, slots: np.ndarray) -> Tree:
-    """A copy of the members in these slots, which outlives the donated buffers."""
+    """A copy of the members in these slots."""
     return jax.tree.map(lambda leaf: np.array(leaf)[slots], tree)
 
 
@@ -326,13 +367,3 @@ def _place(tree: Tree, *, mesh: Mesh, order: np.ndarray) -> Tree:
     if not np.array_equal(order, np.arange(len(order))):
         tree = jax.tree.map(lambda leaf: leaf[order], tree)
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(_AXIS)))
-
-
-def _restore(tree: Tree, like: State, *, mesh: Mesh, count: int) -> tuple[State, list[Evaluation]]:
-    """Undoes `Partial.as_tree`, on any number of devices, in the structure of `like`."""
-    states = _place(unnumbered(tree["states"], like), mesh=mesh, order=_padded(mesh, count))
-    legs = len(tree["reports"]["ran"])
-    reports = [
-        Evaluation(**{name: v[i] for name, v in tree["reports"].items()}) for i in range(legs)
-    ]
-    return states, reports

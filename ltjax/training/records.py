@@ -25,14 +25,22 @@ JUDGES = ("validation", "test", "last")
 then measures), or none, so that the last evaluation counts."""
 
 
+STARTS = ("theta_0", "theta_k", "theta_S")
+"""Arms that are start points: values that a ticket holds. Of the others, `ticket` is the search
+and the rest are controls (`lottery.arms.CONTROLS`)."""
+
+OWN_DENSE = ("ticket", *STARTS, "redrawn")
+"""Arms whose level 0 is a dense network from a start of its own, in the order of display. One
+control is among them: fresh values alone leave a dense network as good as any."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
     """One training.
 
     Attributes:
       phase: `source` (the search) or `target` (after transfer).
-      arm: `ticket` in the source phase; in the target phase a start point (`theta_0`,
-        `theta_k`, `theta_S`, `redrawn`) or a control.
+      arm: `ticket` in the search; else one of `STARTS` or a control.
       level: rounds of pruning; 0 is the dense network.
       replicate: number of the replicate, from 0.
       repeat: number of the draw, from 0, where a control is drawn several times a ticket.
@@ -50,7 +58,7 @@ class Record:
       validation_loss: mean cross-entropy in nats; empty without a validation set.
       test_accuracy: in [0, 1], on all test examples of its classes.
       test_loss: mean cross-entropy in nats.
-      judged_on: what chose `best_step`: a row of `JUDGES`.
+      judged_on: what chose `best_step`: one of `JUDGES`.
       best_step: step of the evaluation that was chosen; -1 where the training failed.
       accuracy: test accuracy at `best_step`; at the last evaluation where the training failed.
       final_accuracy: test accuracy at the last evaluation.

@@ -1,1 +1,0 @@
-"""Van Soelen & Sheppard, Using Winning Lottery Tickets in Transfer Learning for CNNs (2019)."""

@@ -1,1 +1,0 @@
-"""G070, On Multiple Winning Tickets and LTH vs SNIP."""
