@@ -240,11 +240,10 @@ def test_a_page_is_made_of_its_sections():
         document.Fold("More", [document.Items(["one"]), document.Pairs({"x": {"y": [1]}})]),
         document.Fold("Open", [], shown=True),
     ]
-    badge = document.Cell("3 agree", "agrees")
-    section = document.Section("First", parts, "there", [badge])
+    section = document.Section("First", parts, "there")
     shown = report.page("Title", [section], lead=["Found."], notes=["N."], about=["R."])
     assert words_of(shown).rpartition("Title ")[2] == (
-        "Found. First 3 agree Said. Head Below over a b 1 agrees ± 2 (3) * two no "
+        "Found. First Said. Head Below over a b 1 agrees ± 2 (3) * two no "
         "Blank: no figure, for want of anything to show. None: no figure, for want of numbers. "
         "More one x y 1 Open Notes N. The rule R."
     )
@@ -373,7 +372,7 @@ def test_an_arm_has_one_colour_in_all_figures():
     names = ["theta_0", "shuffled_mask"]
     for name in names:
         axes = [a for kind in ("accuracy", "steps") for a in drawn[f"target_{kind}"].axes]
-        assert {lines_in(a)[name][2] for a in axes} == {run_figures.look(name, names)[0]}
+        assert {lines_in(a)[name][2] for a in axes} == {run_figures.look(name, names)["color"]}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A cell of a table, or a badge behind a headline.
+    """A cell of a table.
 
     Attributes:
       text: what it says.
@@ -121,13 +121,11 @@ class Section:
       title: of the section; empty for parts that belong to no headline.
       parts: in order.
       anchor: what a `Cell` may lead to.
-      badges: behind the headline, as counts of verdicts.
     """
 
     title: str
     parts: Sequence[Part]
     anchor: str = ""
-    badges: Sequence[Cell] = ()
 
 
 def page(
@@ -181,8 +179,7 @@ def _pictured(section: Section) -> bool:
 
 def _section(section: Section) -> str:
     anchor = f' id="{_text(section.anchor)}"' if section.anchor else ""
-    badges = "".join(f' <span class="badge {b.look}">{_said(b)}</span>' for b in section.badges)
-    head = f"<h2{anchor}>{_text(section.title)}{badges}</h2>" if section.title else ""
+    head = f"<h2{anchor}>{_text(section.title)}</h2>" if section.title else ""
     return "\n".join(part for part in [head, *map(_part, section.parts)] if part)
 
 

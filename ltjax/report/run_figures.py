@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 import dataclasses
+import functools
 import math
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ltjax.report import draw, run_tables, style, wording
 from ltjax.report.draw import Line, Panel, Reference
@@ -53,10 +54,14 @@ def figures(records: Iterable[Record]) -> dict[str, "Figure"]:
     for phase in analysis.phases(rows) if style.available() else ():
         there = [r for r in rows if r.phase == phase]
         trained = [r for r in records if r.phase == phase]
+        make = {
+            "accuracy": functools.partial(_accuracy, there, names),
+            "steps": functools.partial(_steps, there, names),
+            "curves": functools.partial(_curves, trained),
+            "layers": functools.partial(_layers, there),
+        }
         absent = missing(there, trained)
-        for kind in KINDS.keys() - absent.keys():
-            made = _curves(trained) if kind == "curves" else _OF_ROWS[kind](there, names)
-            drawn[f"{phase}_{kind}"] = made
+        drawn |= {f"{phase}_{kind}": made() for kind, made in make.items() if kind not in absent}
     return drawn
 
 
@@ -77,18 +82,19 @@ def missing(rows: Sequence[Row], records: Sequence[Record]) -> dict[str, str]:
     return {kind: why for kind, why in reasons.items() if why}
 
 
-def look(arm: str, names: Sequence[str]) -> tuple[str, str, bool]:
-    """Colour, marker and dashes of an arm: solid dots for start points, dashes for controls.
+def look(arm: str, names: Sequence[str]) -> dict[str, Any]:
+    """Look of an arm: solid dots for start points, dashes for controls.
 
     Args:
       arm: start point or control.
       names: all arms of the run, in order; the place of a control says its colour.
     """
     if arm in analysis.START_POINTS:  # No phase has both a ticket and start points.
-        return style.PALETTE[max(0, analysis.START_POINTS.index(arm) - 1)], "o", False
+        color = style.PALETTE[max(0, analysis.START_POINTS.index(arm) - 1)]
+        return {"color": color, "marker": "o", "dashed": False}
     place = [n for n in names if n not in analysis.START_POINTS].index(arm)
-    colors, markers = style.PALETTE[3:], style.MARKERS[1:]
-    return colors[place % len(colors)], markers[place % len(markers)], True
+    color, marker = style.PALETTE[3:][place % 7], style.MARKERS[1:][place % 7]
+    return {"color": color, "marker": marker, "dashed": True}
 
 
 def _accuracy(rows: Sequence[Row], names: Sequence[str]) -> "Figure":
@@ -137,14 +143,13 @@ def _against_density(
     for row in dense:
         mean, sd = value(row)
         sd = sd if len(dense) == 1 else math.nan  # Several bands would hide each other.
-        color = look(row.arm, names)[0]
+        color = look(row.arm, names)["color"]
         references.append(Reference(f"{row.arm}, dense", mean, mean - sd, mean + sd, color))
     lines = []
     for arm in analysis.arms(rows):
         own = [r for r in rows if r.arm == arm and r.n and r.kept]  # No place for density 0.
         if not own:
             continue
-        color, marker, dashed = look(arm, names)
         values = [value(r) for r in own]
         lines.append(
             Line(
@@ -153,9 +158,7 @@ def _against_density(
                 [mean for mean, _ in values],
                 [mean - sd for mean, sd in values],
                 [mean + sd for mean, sd in values],
-                color=color,
-                marker=marker,
-                dashed=dashed,
+                **look(arm, names),
                 notes=[f"{r.failed} failed" if r.failed else "" for r in own],
             )
         )
@@ -198,7 +201,10 @@ def _curves(records: Sequence[Record]) -> "Figure":
         panels.append(
             Panel(lines=lines, title=arm, y_label="test accuracy (%)", percent=True, skip=1 / 3)
         )
-    return _panels(panels, x_label="step", markers=False, shaded=True, legend_title="density")
+    return draw.lines(
+        panels, x_label="step", markers=False, shaded=True, columns=2, share=True,
+        size=_size(panels), legend_title="density",
+    )  # fmt: skip
 
 
 def _curve_arms(records: Sequence[Record]) -> list[str]:
@@ -215,9 +221,8 @@ def select_levels(levels: Sequence[int]) -> list[int]:
     return [v for v in levels if v == 0] + pruned
 
 
-def _layers(rows: Sequence[Row], names: Sequence[str]) -> "Figure":
+def _layers(rows: Sequence[Row]) -> "Figure":
     """Density of each layer against level, one panel for arms of the same layer counts."""
-    del names
     panels = []
     for title, group in _layer_groups(rows).items():
         layers = list(group[0].layer_densities)
@@ -232,9 +237,10 @@ def _layers(rows: Sequence[Row], names: Sequence[str]) -> "Figure":
         ]
         label = "weights kept in the layer (%)"
         panels.append(Panel(lines=lines, title=title, y_label=label, y_log=True, y_to=120))
-    return _panels(
-        panels, x_label="level (rounds of pruning)", x_axis="rounds", legend_title="layer"
-    )
+    return draw.lines(
+        panels, x_label="level (rounds of pruning)", x_axis="rounds", columns=2, share=True,
+        size=_size(panels), legend_title="layer",
+    )  # fmt: skip
 
 
 def _layer_groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -246,9 +252,5 @@ def _layer_groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
     }
 
 
-def _panels(panels: Sequence[Panel], **settings: object) -> "Figure":
-    size = (6.6, 3.8) if len(panels) == 1 else (3.9, 2.9)
-    return draw.lines(panels, columns=2, share=True, size=size, **settings)  # pyright: ignore
-
-
-_OF_ROWS = {"accuracy": _accuracy, "steps": _steps, "layers": _layers}
+def _size(panels: Sequence[Panel]) -> tuple[float, float]:
+    return (6.6, 3.8) if len(panels) == 1 else (3.9, 2.9)

@@ -25,8 +25,6 @@ td.edge { border-left: 1px solid var(--line); }
 .win, .agrees, tbody tr:hover td.win { background: var(--win); }
 .differs { background: var(--differs); }
 .faint, .not { color: var(--faint); }
-.badge { border: 1px solid var(--line); border-radius: 3px; font-size: 12px; font-weight: 400;
-  padding: .1rem .35rem; white-space: nowrap; }
 .star { display: inline-block; width: .7em; }
 table.pairs th, table.pairs td { text-align: left; white-space: normal; vertical-align: top; }
 table.pairs th { font-weight: 500; width: 15rem; }
