@@ -25,6 +25,7 @@ __all__ = ["Bar", "Dots", "Line", "Panel", "Reference", "bars", "dots", "histogr
 XAxis = Literal["steps", "density", "weights", "rounds"]
 Place = Literal["right", "below", "above", "inside"]
 _FAR = "lower accuracies are cut off"
+_LIGHT = "#9CC3DC"
 
 
 @style.styled
@@ -84,6 +85,9 @@ def lines(
         axes.set_title(textwrap.fill(panel.title, 50, break_long_words=False))
         every = [x for p in panels for n in p.lines for x in n.x]
         _x_axis(axes, every, x_axis, log=log_x, bins=min(8, round(1.3 * size[0])))
+        if panel.names:
+            axes.set_xticks(range(len(panel.names)), panel.names)
+            axes.set_xlim(-0.5, len(panel.names) - 0.4)
         if x_limits:
             axes.set_xlim(*x_limits)
         _y_axis(axes, union(panels) if share else panel, x_limits)
@@ -114,28 +118,25 @@ class Bar:
     published: float = math.nan
 
 
-@style.styled
 def bars(panels: Mapping[str, Sequence[Bar]], *, y_label: str = "% of trials") -> "Figure":
     """Percentages with their intervals, and the published ones as crosses.
 
     Args:
       panels: bars by title of the panel.
-      y_label: of the shared y axis, from 0 to a little above 100.
+      y_label: of the y axes, from 0 to a little above 100.
     """
-    figure, grid = _grid(len(panels), len(panels), (5.1, 3.3), legend="below", share="y")
-    for axes, (title, own) in zip(grid, panels.items(), strict=True):
-        where = np.arange(len(own))
-        values = [bar.value for bar in own]
-        axes.bar(where, values, 0.6, color="#9CC3DC", label="ours, with 95 % interval", zorder=2)
-        reach = _reach(values, [b.low for b in own], [b.high for b in own])
-        axes.errorbar(where, values, reach, fmt="none", ecolor=style.PALETTE[0], capsize=2)
-        _published(axes, where, [b.published for b in own])
-        axes.set_xticks(where, [bar.label for bar in own], fontsize=8)
-        axes.set_title(title)
-        axes.set_ylim(0, 112)
-    figure.supylabel(y_label)
-    _legend(figure, "below")
-    return figure
+    made = []
+    for title, own in panels.items():
+        ours = Line(
+            "ours, with 95 % interval", range(len(own)), [bar.value for bar in own],
+            [bar.low for bar in own], [bar.high for bar in own], kind="bars",
+        )  # fmt: skip
+        names = [bar.label for bar in own]
+        shown = [ours, *_published(own, 0.0)]
+        made.append(
+            Panel(lines=shown, title=title, names=names, y_label=y_label, y_from=0, y_to=112)
+        )
+    return lines(made, x_label="", columns=9, legend="below", size=(5.1, 3.3))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +149,6 @@ class Dots:
     published: float = math.nan
 
 
-@style.styled
 def dots(
     categories: Sequence[Dots], *, x_label: str, y_label: str, trial: str = "one trial"
 ) -> "Figure":
@@ -160,25 +160,25 @@ def dots(
       y_label: of the axis with the differences.
       trial: what the legend calls a dot.
     """
-    figure = style.new(6.4, 3.9)
-    axes = figure.subplots()
+    drawn: list[Line] = []
     for place, own in enumerate(categories):
-        shift = np.linspace(-0.12, 0.12, n) if (n := len(own.values)) > 1 else np.zeros(n)
-        axes.plot(place + shift, own.values, "o", color="#9CC3DC", label=trial)
+        where = list(place + np.linspace(-0.12, 0.12, len(own.values)))
+        drawn.append(Line(trial, where, own.values, kind="points", color=_LIGHT, marker="o"))
         if own.mean is not None:
-            reach = _reach(*([end] for end in own.mean))
-            axes.errorbar(
-                [place + 0.22], own.mean[:1], reach, fmt="s", color=style.PALETTE[0],
-                markersize=5, capsize=3, label="mean, 95 % interval",
-            )  # fmt: skip
-        _published(axes, [place + 0.34], [own.published])
-    axes.axhline(0, color="#444444", linewidth=0.8, gid=style.GUIDE)
-    axes.set_xticks(range(len(categories)), [own.label for own in categories])
-    axes.set_xlim(-0.5, len(categories) - 0.4)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    _legend(figure, "below")
-    return figure
+            middle, low, high = ([end] for end in own.mean)
+            look: dict[str, Any] = {"color": style.PALETTE[0], "marker": "s", "kind": "points"}
+            drawn.append(Line("mean, 95 % interval", [place + 0.22], middle, low, high, **look))
+    drawn += _published(categories, 0.34)
+    names = [own.label for own in categories]
+    panel = Panel(lines=drawn, names=names, y_label=y_label, zero=True)
+    return lines([panel], x_label=x_label, legend="below", size=(6.4, 3.5))
+
+
+def _published(every: Sequence[Bar] | Sequence[Dots], shift: float) -> list[Line]:
+    values = [own.published for own in every]
+    where = [place + shift for place in range(len(values))]
+    line = Line("published", where, values, kind="points", color=style.PALETTE[1], marker="x")
+    return [line] if np.isfinite(values).any() else []
 
 
 def histograms(
@@ -235,14 +235,12 @@ def _drawn_by(
 
 
 def _grid(
-    count: int, columns: int, size: tuple[float, float], *, legend: str, share: bool | str
+    count: int, columns: int, size: tuple[float, float], *, legend: str, share: bool
 ) -> "tuple[Figure, list[Axes]]":
     rows = -(-count // columns)
     room = {"right": (1.8, 0.0), "inside": (0.0, 0.0)}.get(legend, (0.0, 0.4))
     figure = style.new(size[0] * columns + room[0], size[1] * rows + room[1])
-    grid = figure.subplots(
-        rows, columns, squeeze=False, sharex=share is True, sharey=bool(share)
-    ).ravel()
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share).ravel()
     for axes in grid[count:]:
         axes.remove()
     return figure, list(grid[:count])
@@ -271,11 +269,15 @@ def _line(
     x, y = dodge * np.asarray(line.x, float), np.asarray(line.y, float)
     color = line.color or look["color"]
     marker = look["marker"] if markers else "o" if np.isfinite(y).sum() < 4 else ""
-    axes.plot(
-        x, y, label=line.label, color=color, linewidth=line.width, zorder=3,
-        linestyle=style.DASHES if line.dashed else "-",
-        marker=marker if line.marker is None else line.marker,
-    )  # fmt: skip
+    if line.kind == "bars":
+        axes.bar(x, y, 0.6, label=line.label, color=_LIGHT, zorder=2)
+    else:
+        axes.plot(
+            x, y, label=line.label, color=color, linewidth=line.width, zorder=3,
+            linestyle="" if line.kind == "points" else style.DASHES if line.dashed else "-",
+            marker=marker if line.marker is None else line.marker,
+            **({"markersize": 6, "markeredgewidth": 1.5} if line.kind == "points" else {}),
+        )  # fmt: skip
     if line.low is not None and line.high is not None:
         chosen = slice(line.bar_every, None, line.bar_every) if line.bar_every > 1 else slice(None)
         reach = _reach(y[chosen], line.low[chosen], line.high[chosen])
@@ -308,11 +310,6 @@ def _reference(axes: "Axes", level: Reference) -> None:
         axes.axhspan(
             level.low, level.high, color=level.color, alpha=0.08, lw=0, zorder=0, gid=style.GUIDE
         )
-
-
-def _published(axes: "Axes", x: Sequence[float] | np.ndarray, y: Sequence[float]) -> None:
-    if np.isfinite(y).any():
-        axes.plot(x, y, "x", color=style.PALETTE[1], ms=7, mew=2, label="published", zorder=4)
 
 
 def _reach(value: Any, low: Any, high: Any) -> np.ndarray:

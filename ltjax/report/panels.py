@@ -28,6 +28,7 @@ class Line:
       color: a colour of its own; the next one by default.
       marker: a marker of its own; the next one by default, none where empty.
       dashed: a broken line.
+      kind: `line`; `points` are not joined, `bars` stand on 0.
       width: of the line, in points.
       bar_every: error bars at every such point only, the first ones left out.
       dot: place on the x axis of a dot on the line, with the ends of its bar along x.
@@ -43,6 +44,7 @@ class Line:
     color: str = ""
     marker: str | None = None
     dashed: bool = False
+    kind: Literal["line", "points", "bars"] = "line"
     width: float = 1.4
     bar_every: int = 1
     dot: tuple[float, float, float] | None = None
@@ -69,6 +71,7 @@ class Panel:
       y_label: of the y axis.
       title: above the panel.
       references: broken lines across.
+      names: what stands at the places 0, 1, ... of the x axis, instead of numbers.
       zero: draw a line at 0.
       y_from: the y axis begins here; left out where every value lies below.
       y_to: it ends here.
@@ -85,6 +88,7 @@ class Panel:
     y_label: str = ""
     title: str = ""
     references: Sequence[Reference] = ()
+    names: Sequence[str] = ()
     zero: bool = False
     y_from: float | None = None
     y_to: float | None = None
