@@ -100,11 +100,11 @@ def test_rows_come_in_order_of_display_whatever_the_order_of_records():
         ("target", "theta_0", 0),
         ("target", "theta_0", 2),
         ("target", "theta_k", 0),
-        ("target", "shuffled_mask", 1),  # The controls as they come.
-        ("target", "redrawn", 0),
+        ("target", "redrawn", 0),  # Has a dense network of its own; the others as they come.
+        ("target", "shuffled_mask", 1),
     ]
     starts = ["ticket", "theta_0", "theta_k"]
-    assert analysis.starts_and_controls(found) == (starts, ["shuffled_mask", "redrawn"])
+    assert analysis.starts_and_controls(found) == (starts, ["redrawn", "shuffled_mask"])
 
 
 def test_two_records_of_one_training_are_refused():

@@ -11,7 +11,7 @@ from ltjax.report import draw, run_tables, style, wording
 from ltjax.report.draw import Line, Panel, Reference
 from ltjax.statistics import analysis
 from ltjax.statistics.analysis import Row
-from ltjax.training.records import Record
+from ltjax.training.records import OWN_DENSE, Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,8 +137,8 @@ def _against_density(
 ) -> Panel:
     """Mean and standard deviation of each arm, and the dense level across."""
     dense = [r for r in rows if r.level == 0 and r.n]
-    # The controls' dense networks would only crowd those that tickets are judged by.
-    dense = [r for r in dense if r.arm in analysis.START_POINTS] or dense
+    # Those of the other controls would only crowd those that tickets are judged by.
+    dense = [r for r in dense if r.arm in OWN_DENSE] or dense
     references = []
     for row in dense:
         mean, sd = value(row)
@@ -181,9 +181,9 @@ def _near_dense(rows: Sequence[Row]) -> tuple[float, float] | None:
 
 
 def _curves(records: Sequence[Record]) -> "Figure":
-    """Mean test accuracy against step: a panel a start point, the dense and four pruned levels.
+    """Mean test accuracy against step: the dense and four pruned levels, a panel an arm.
 
-    A phase in which no start point trained shows its first control that did.
+    Shown are the arms with a dense network of their own; else the first that trained.
     """
     levels = select_levels(sorted({r.level for r in records if not analysis.has_failed(r)}))
     panels = []
@@ -209,7 +209,8 @@ def _curves(records: Sequence[Record]) -> "Figure":
 
 def _curve_arms(records: Sequence[Record]) -> list[str]:
     there = [r for r in records if len(r.steps) > 1 and not analysis.has_failed(r)]
-    return analysis.starts_and_controls(there)[0] or analysis.arms(there)[:1]
+    names = analysis.arms(there)
+    return [n for n in names if n in OWN_DENSE] or names[:1]
 
 
 def select_levels(levels: Sequence[int]) -> list[int]:

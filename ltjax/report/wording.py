@@ -5,6 +5,7 @@ import math
 
 from ltjax.statistics import analysis
 from ltjax.statistics.analysis import Row, Verdict
+from ltjax.training.records import OWN_DENSE
 
 _JUDGES = {
     "validation": "The best evaluation was chosen on the validation set.",
@@ -85,15 +86,13 @@ def has_verdicts(verdicts: Sequence[Verdict]) -> bool:
 
 
 def summary(rows: Sequence[Row]) -> list[str]:
-    """One sentence for each start point with a dense network: down to which density it wins."""
+    """One sentence for each arm with a dense network of its own: down to which density it wins."""
     sentences = []
     for phase in analysis.phases(rows):
         there = [r for r in rows if r.phase == phase]
-        for arm in analysis.starts_and_controls(there)[0]:
-            has_dense = any(r.arm == arm and r.level == 0 for r in there)
-            if has_dense:
-                where = "" if arm == "ticket" else f" from {arm}"
-                sentences.append(f"On the {phase}{where}: {_found(there, arm)}.")
+        for arm in analysis.arms(r for r in there if r.level == 0 and r.arm in OWN_DENSE):
+            where = "" if arm == "ticket" else f" from {arm}"
+            sentences.append(f"On the {phase}{where}: {_found(there, arm)}.")
     return sentences
 
 

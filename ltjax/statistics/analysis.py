@@ -15,10 +15,10 @@ import statistics
 from ltjax.core import trees
 from ltjax.statistics import intervals
 from ltjax.statistics.intervals import Interval
-from ltjax.training.records import Record
+from ltjax.training.records import OWN_DENSE, STARTS, Record
 
-START_POINTS = ("ticket", "theta_0", "theta_k", "theta_S")
-"""Arms that are start points, in the order of display; every other arm is a control."""
+START_POINTS = ("ticket", *STARTS)
+"""Arms that are start points; every other arm is a control."""
 
 RULE = (
     "The rule of the papers (star): a level is a winning ticket where its mean test accuracy is "
@@ -181,8 +181,8 @@ def phases(rows: Iterable[Row | Record]) -> list[str]:
 
 
 def arms(rows: Iterable[Row | Record]) -> list[str]:
-    """Arms by name: start points in their order, then the controls as they come."""
-    return _in_order((r.arm for r in rows), START_POINTS)
+    """Arms by name: those of `OWN_DENSE` in their order, then the others as they come."""
+    return _in_order((r.arm for r in rows), OWN_DENSE)
 
 
 def starts_and_controls(rows: Iterable[Row | Record]) -> tuple[list[str], list[str]]:
