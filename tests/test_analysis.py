@@ -53,7 +53,9 @@ def arm(accuracies, best_steps=None, **changes):
 
 
 def test_means_and_deviations_are_those_worked_out_by_hand():
-    (row,) = analysis.summarize(arm([0.90, 0.92, 0.94], [100, 200, 600], level=1))
+    found = arm([0.90, 0.92, 0.94], [100, 200, 600], level=1, kept=803)
+    (row,) = analysis.summarize(found)
+    assert analysis.summarize(found[::-1]) == [row]  # To the last bit.
     assert row.accuracy == pytest.approx(0.92)
     assert row.accuracy_sd == pytest.approx(0.02)  # sqrt((0.02^2 + 0 + 0.02^2) / (3 - 1))
     assert row.final_accuracy == pytest.approx(0.91)
@@ -61,21 +63,14 @@ def test_means_and_deviations_are_those_worked_out_by_hand():
     assert row.best_step == 300
     assert row.best_step_sd == pytest.approx(math.sqrt((200**2 + 100**2 + 300**2) / 2))
     assert (row.n, row.failed) == (3, 0)
-    assert (row.kept, row.prunable, row.total) == (800, 1000, 1010)
-    assert row.density == 0.8
-    assert row.layer_densities == {"dense_0/kernel": 710 / 900, "head/kernel": 0.9}
-
-
-def test_density_is_counted_and_nominal_is_asked_for():
-    (row,) = analysis.summarize([record(level=1, kept=803)])
-    assert (row.nominal, row.density) == (0.8, 0.803)
-
-
-def test_one_replicate_has_no_deviation():
-    (row,) = analysis.summarize([record(0.9)])
-    assert row.accuracy == 0.9
-    assert math.isnan(row.accuracy_sd)
-    assert math.isnan(row.best_step_sd)
+    assert (row.kept, row.prunable, row.total) == (803, 1000, 1010)
+    assert (row.nominal, row.density) == (0.8, 0.803)  # Asked for, and counted.
+    assert row.layer_densities == {"dense_0/kernel": 713 / 900, "head/kernel": 0.9}
+    assert row.judged_on == ("last",)
+    (alone,) = analysis.summarize(arm([0.9], judged_on="test"))
+    assert (alone.accuracy, alone.judged_on) == (0.9, ("test",))
+    assert math.isnan(alone.accuracy_sd)
+    assert math.isnan(alone.best_step_sd)
 
 
 def test_failed_replicates_are_counted_and_left_out():
@@ -85,9 +80,6 @@ def test_failed_replicates_are_counted_and_left_out():
     assert rows[0].best_step == 100
     assert math.isnan(rows[1].accuracy)
     assert rows[1].kept == 800
-
-
-def test_failures_name_arm_replicate_level_and_step():
     assert analysis.failures(arm([0.9, None], level=2)) == [
         "target, theta_0, replicate 1, level 2: loss not finite at step 40"
     ]
@@ -108,14 +100,11 @@ def test_rows_come_in_order_of_display_whatever_the_order_of_records():
         ("target", "theta_0", 0),
         ("target", "theta_0", 2),
         ("target", "theta_k", 0),
-        ("target", "redrawn", 0),
+        ("target", "redrawn", 0),  # Has a dense network of its own; the others as they come.
         ("target", "shuffled_mask", 1),
     ]
-
-
-def test_order_of_replicates_does_not_change_a_bit():
-    found = arm([0.1, 0.2, 0.3, 0.7]) + arm([0.3, 0.3, 0.6, 0.1], level=1)
-    assert analysis.summarize(found[::-1]) == analysis.summarize(found)
+    starts = ["ticket", "theta_0", "theta_k"]
+    assert analysis.starts_and_controls(found) == (starts, ["redrawn", "shuffled_mask"])
 
 
 def test_two_records_of_one_training_are_refused():
@@ -123,58 +112,41 @@ def test_two_records_of_one_training_are_refused():
         analysis.summarize([record(0.9), record(0.8)])
 
 
-@pytest.mark.parametrize(
-    ("dense", "pruned", "wins"),
-    [
-        pytest.param(([0.9], [100]), ([0.91], [100]), True, id="better, as fast"),
-        pytest.param(([0.9], [100]), ([0.91], [90]), True, id="better, faster"),
-        pytest.param(([0.9], [100]), ([0.9], [100]), True, id="equal in both"),
-        pytest.param(([0.9], [100]), ([0.9], [101]), False, id="equal, slower"),
-        pytest.param(([0.9], [100]), ([0.95], [101]), False, id="better, slower"),
-        pytest.param(([0.9], [100]), ([0.8999], [50]), False, id="worse, faster"),
-        pytest.param(
-            # 0.87 twice, and 0.868 and 0.872, in float32: the same mean but for the last bit.
-            ([0.8700000047683716] * 2, [9, 9]),
-            ([0.8679999709129333, 0.871999979019165], [9, 9]),
-            True,
-            id="equal but for rounding",
-        ),
-        pytest.param(
-            ([0.9, 0.9], [100, 300]), ([0.85, 0.97], [350, 50]), True, id="means, not members"
-        ),
-        pytest.param(
-            ([0.9, None], [100, 1]), ([0.91, 0.91], [100, 100]), True, id="dense failed once"
-        ),
-        pytest.param(
-            ([0.9, 0.9], [100, 100]), ([None, 0.91], [1, 100]), False, id="ticket failed once"
-        ),
-        pytest.param(
-            ([0.9, 0.9], [100, 100]), ([None, None], [1, 1]), False, id="ticket failed always"
-        ),
-        pytest.param(
-            ([0.9, None], [100, 1]), ([0.91, None], [100, 1]), False, id="a lineage failed"
-        ),
-        pytest.param(
-            # The level's mean is that of the dense network only where the pair without a dense
-            # network is in it.
-            ([0.9, None], [100, 1]),
-            ([0.89, 0.99], [100, 100]),
-            False,
-            id="pairs, not all",
-        ),
-        pytest.param(
-            ([0.9, None], [100, 1]), ([0.91, 0.91], [100, 500]), True, id="steps of pairs"
-        ),
-        pytest.param(([0.9], [100]), ([None], [1]), False, id="ticket failed"),
-    ],
-)
-def test_a_ticket_wins_by_mean_accuracy_and_mean_steps(dense, pruned, wins):
-    rows = analysis.summarize(arm(*dense) + arm(*pruned, level=3))
+# By name: accuracies and best steps of the dense network, of the level, and whether it wins.
+WINS = {
+    "better, as fast": ([0.9], [100], [0.91], [100], True),
+    "better, faster": ([0.9], [100], [0.91], [90], True),
+    "equal in both": ([0.9], [100], [0.9], [100], True),
+    "equal, slower": ([0.9], [100], [0.9], [101], False),
+    "better, slower": ([0.9], [100], [0.95], [101], False),
+    "worse, faster": ([0.9], [100], [0.8999], [50], False),
+    # 0.87 twice, and 0.868 and 0.872, in float32: the same mean but for the last bit.
+    "rounding": (
+        [0.8700000047683716] * 2,
+        [9, 9],
+        [0.8679999709129, 0.8719999790191],
+        [9, 9],
+        True,
+    ),
+    "means, not members": ([0.9, 0.9], [100, 300], [0.85, 0.97], [350, 50], True),
+    "dense failed once": ([0.9, None], [100, 1], [0.91, 0.91], [100, 100], True),
+    "ticket failed once": ([0.9, 0.9], [100, 100], [None, 0.91], [1, 100], False),
+    "ticket failed always": ([0.9, 0.9], [100, 100], [None, None], [1, 1], False),
+    "a lineage failed": ([0.9, None], [100, 1], [0.91, None], [100, 1], False),
+    # The mean is that of the dense network only with the pair that has no dense network.
+    "pairs, not all": ([0.9, None], [100, 1], [0.89, 0.99], [100, 100], False),
+    "steps of pairs": ([0.9, None], [100, 1], [0.91, 0.91], [100, 500], True),
+    "ticket failed": ([0.9], [100], [None], [1], False),
+}
+
+
+@pytest.mark.parametrize("case", WINS)
+def test_a_ticket_wins_by_mean_accuracy_and_mean_steps(case):
+    *given, wins = WINS[case]
+    rows = analysis.summarize(arm(*given[:2]) + arm(*given[2:], level=3))
     (verdict,) = analysis.winning(rows, "theta_0")
     assert verdict.wins == wins
     assert (verdict.row.level, verdict.against.level) == (3, 0)
-    smallest = analysis.smallest_winning_density(rows, "theta_0")
-    assert smallest == (0.512 if wins else None)
 
 
 def test_each_start_point_is_held_against_its_own_dense_network():
@@ -191,27 +163,19 @@ def test_each_start_point_is_held_against_its_own_dense_network():
     assert won == {"ticket": [True], "theta_0": [True], "theta_k": [False]}
 
 
-def test_the_smallest_winning_density_may_lie_below_a_level_that_loses():
-    found = [record(0.9), *(record(a, level=i) for i, a in [(1, 0.91), (2, 0.8), (3, 0.92)])]
-    rows = analysis.summarize([*found, record(0.5, level=4)])
-    assert [v.wins for v in analysis.winning(rows, "theta_0")] == [True, False, True, False]
-    assert analysis.smallest_winning_density(rows, "theta_0") == 0.512
-
-
 @pytest.mark.parametrize("dense", [[], arm([None, None])], ids=["absent", "failed"])
 def test_without_a_dense_network_there_is_no_verdict(dense):
     rows = analysis.summarize(dense + arm([0.9, 0.9], level=1))
     assert analysis.winning(rows, "theta_0") == []
-    assert analysis.smallest_winning_density(rows, "theta_0") is None
 
 
 def test_unknown_and_ambiguous_arms_are_refused():
     rows = analysis.summarize([record(), record(phase="source")])
     with pytest.raises(ValueError, match="no arm 'theta_1'; did you mean theta_0"):
         analysis.winning(rows, "theta_1")
-    with pytest.raises(ValueError, match="choose one by phase="):
+    with pytest.raises(ValueError, match="give the rows of one"):
         analysis.winning(rows, "theta_0")
-    assert analysis.winning(rows, "theta_0", phase="source") == []
+    assert analysis.winning(rows[:1], "theta_0") == []
 
 
 def test_the_interval_is_that_of_students_t_over_pairs():
@@ -229,29 +193,29 @@ def test_the_interval_is_that_of_students_t_over_pairs():
 FIVE = [0.90, 0.91, 0.92, 0.90, 0.91]
 
 
-@pytest.mark.parametrize(
-    ("dense", "pruned", "word", "decided"),
-    [
-        # Lost, tied and won are the pairs that a failure decided.
-        pytest.param(FIVE, [0.93, 0.93, 0.94, 0.93, 0.93], "wins", (0, 0, 0), id="above"),
-        pytest.param(FIVE, [0.89, 0.90, 0.90, 0.89, 0.90], "loses", (0, 0, 0), id="below"),
-        pytest.param(FIVE, [0.91, 0.90, 0.92, 0.91, 0.90], "matches", (0, 0, 0), id="around"),
-        pytest.param(FIVE, [0.99, 0.60, 0.99, 0.60, 0.99], "matches", (0, 0, 0), id="wide"),
-        pytest.param(FIVE, FIVE, "matches", (0, 0, 0), id="equal"),
-        pytest.param([0.87000000476837] * 2, [0.87] * 2, "matches", (0, 0, 0), id="equal floats"),
-        pytest.param(FIVE[:1], [0.99], "", (0, 0, 0), id="one pair"),
-        pytest.param(FIVE, [None, 0.93, 0.94, 0.93, 0.93], "loses", (1, 0, 0), id="one failed"),
-        pytest.param(FIVE, [None, None, None, None, 0.90], "loses", (4, 0, 0), id="four failed"),
-        pytest.param(FIVE, [None] * 5, "loses", (5, 0, 0), id="all failed"),
-        pytest.param([0.90, 0.91, None], [0.93, 0.939, 0.94], "wins", (0, 0, 1), id="dense failed"),
-        pytest.param(
-            [0.90, 0.91, None], [0.93, 0.939, None], "matches", (0, 1, 0), id="both failed"
-        ),
-        pytest.param([0.90, 0.91, None], [0.8, 0.81, None], "loses", (0, 1, 0), id="both, below"),
-        pytest.param([0.90, None], [0.93, 0.94], "", (0, 0, 1), id="one pair is left"),
-    ],
-)
-def test_the_verdict_is_that_of_the_pairs_and_a_failure_is_a_loss(dense, pruned, word, decided):
+# By name: accuracies of the dense network and of the level, the verdict, and how many pairs were
+# lost, tied and won by a failure.
+VERDICTS = {
+    "above": (FIVE, [0.93, 0.93, 0.94, 0.93, 0.93], "wins", (0, 0, 0)),
+    "below": (FIVE, [0.89, 0.90, 0.90, 0.89, 0.90], "loses", (0, 0, 0)),
+    "around": (FIVE, [0.91, 0.90, 0.92, 0.91, 0.90], "matches", (0, 0, 0)),
+    "wide": (FIVE, [0.99, 0.60, 0.99, 0.60, 0.99], "matches", (0, 0, 0)),
+    "equal": (FIVE, FIVE, "matches", (0, 0, 0)),
+    "equal floats": ([0.87000000476837] * 2, [0.87] * 2, "matches", (0, 0, 0)),
+    "one pair": (FIVE[:1], [0.99], "", (0, 0, 0)),
+    "one failed": (FIVE, [None, 0.93, 0.94, 0.93, 0.93], "loses", (1, 0, 0)),
+    "four failed": (FIVE, [None, None, None, None, 0.90], "loses", (4, 0, 0)),
+    "all failed": (FIVE, [None] * 5, "loses", (5, 0, 0)),
+    "dense failed": ([0.90, 0.91, None], [0.93, 0.939, 0.94], "wins", (0, 0, 1)),
+    "both failed": ([0.90, 0.91, None], [0.93, 0.939, None], "matches", (0, 1, 0)),
+    "both, below": ([0.90, 0.91, None], [0.8, 0.81, None], "loses", (0, 1, 0)),
+    "one pair is left": ([0.90, None], [0.93, 0.94], "", (0, 0, 1)),
+}
+
+
+@pytest.mark.parametrize("case", VERDICTS)
+def test_the_verdict_is_that_of_the_pairs_and_a_failure_is_a_loss(case):
+    dense, pruned, word, decided = VERDICTS[case]
     dense_rows = arm(dense) + arm(pruned, level=1)
     (verdict,) = analysis.winning(analysis.summarize(dense_rows), "theta_0")
     assert verdict.word == word
@@ -306,11 +270,6 @@ def test_arms_are_met_at_the_pruned_levels_that_both_have():
     assert [v.row.level for v in analysis.versus(rows, "theta_0", "redrawn")] == [2]
     with pytest.raises(ValueError, match="no arm 'redrawm'; did you mean redrawn"):
         analysis.versus(rows, "theta_0", "redrawm")
-
-
-def test_a_row_says_what_chose_the_best_steps():
-    (row,) = analysis.summarize([record(), record(replicate=1, judged_on="test")])
-    assert row.judged_on == ("last", "test")
 
 
 def test_the_mean_curve_is_over_those_that_still_run():

@@ -85,7 +85,7 @@ def test_a_transfer_prints_its_table_and_writes_its_directory(finished):
     assert {r.arm for r in records if r.phase == "target"} == arms
     assert {r.judged_on for r in records} == {"validation"}
     assert "The best evaluation was chosen on the validation set." in done.stdout
-    assert "theta_0 minus the control, points of accuracy" in done.stdout
+    assert "theta_0 minus the control: points of accuracy" in done.stdout
     assert len(records) == 3 * 2 * (1 + len(arms))
     assert [r.kept for r in records if r.phase == "source" and r.replicate == 0] == [1104, 883, 706]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A cell of a table, or a badge behind a headline.
+    """A cell of a table.
 
     Attributes:
       text: what it says.
@@ -40,7 +40,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """Paragraphs; `look` is `lead` (larger), `note` (pale) or `mark` (a warning), or neither."""
+    """Paragraphs; `look`: `lead` (larger), `note` (pale), `caption` (small), `mark` (a warning)."""
 
     sentences: Sequence[str]
     look: str = ""
@@ -70,6 +70,7 @@ class Table:
       title: headline above it; may be empty.
       note: caption below the title; may be empty.
       over: a row above the heads: texts, each with the number of columns that it spans.
+      left: parts of that row which say what the lines are; a terminal repeats them.
       wordy: cells hold sentences: they are flush left and break lines.
     """
 
@@ -78,6 +79,7 @@ class Table:
     title: str = ""
     note: str = ""
     over: Sequence[tuple[str, int]] = ()
+    left: int = 0
     wordy: bool = False
 
 
@@ -96,7 +98,7 @@ class Picture:
     title: str
     figure: "Figure | None"
     caption: str = ""
-    absent: str = "nothing to show"
+    absent: str = "want of anything to show"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,16 +118,14 @@ class Section:
     """A headline with parts.
 
     Attributes:
-      title: of the section.
+      title: of the section; empty for parts that belong to no headline.
       parts: in order.
       anchor: what a `Cell` may lead to.
-      badges: behind the headline, as counts of verdicts.
     """
 
     title: str
     parts: Sequence[Part]
     anchor: str = ""
-    badges: Sequence[Cell] = ()
 
 
 def page(
@@ -179,9 +179,8 @@ def _pictured(section: Section) -> bool:
 
 def _section(section: Section) -> str:
     anchor = f' id="{_text(section.anchor)}"' if section.anchor else ""
-    badges = "".join(f' <span class="badge {b.look}">{_said(b)}</span>' for b in section.badges)
-    parts = [f"<h2{anchor}>{_text(section.title)}{badges}</h2>", *map(_part, section.parts)]
-    return "\n".join(part for part in parts if part)
+    head = f"<h2{anchor}>{_text(section.title)}</h2>" if section.title else ""
+    return "\n".join(part for part in [head, *map(_part, section.parts)] if part)
 
 
 def _part(part: Part) -> str:
@@ -203,15 +202,12 @@ def _part(part: Part) -> str:
         case Fold(title, parts, shown):
             inner = "\n".join(map(_part, parts))
             opened = " open" if shown else ""
-            return (
-                f"<details{opened}>\n<summary>{_text(title)}</summary>\n{inner}\n</details>"
-            )
+            return f"<details{opened}>\n<summary>{_text(title)}</summary>\n{inner}\n</details>"
 
 
 def _table(table: Table) -> str:
     over = "".join(
-        f'<th colspan="{span}" scope="colgroup">{_text(text)}</th>'
-        for text, span in table.over
+        f'<th colspan="{span}" scope="colgroup">{_text(text)}</th>' for text, span in table.over
     )
     heads = "".join(f'<th scope="col">{_text(n)}</th>' for n in table.heads)
     head = f"<tr>{over}</tr>\n<tr>{heads}</tr>" if over else f"<tr>{heads}</tr>"

@@ -4,131 +4,28 @@ A caller hands over numbers and labels; colours, markers, axes and legends are c
 has one label has one look in all panels of a figure. NaN is no value: a line is cut there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import math
-import statistics
 import textwrap
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ltjax.report import style
+from ltjax.report.panels import Line, Panel, Reference, limits, summed, union
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = ["Bar", "Dots", "Line", "Panel", "Reference", "bars", "dots", "histograms", "lines",
+           "ranked", "summed"]  # fmt: skip
+
 XAxis = Literal["steps", "density", "weights", "rounds"]
 Place = Literal["right", "below", "above", "inside"]
 _FAR = "lower accuracies are cut off"
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """A line of a panel.
-
-    Attributes:
-      label: what the legend calls it; none where it is empty.
-      x: places.
-      y: values at them; the line is cut at NaN.
-      low: lower ends of the error bars, as values; none by default.
-      high: their upper ends.
-      band: lower and upper ends of a shaded band, as values.
-      color: a colour of its own; the next one by default.
-      marker: a marker of its own; the next one by default, none where empty.
-      dashed: a broken line.
-      width: of the line, in points.
-      bar_every: error bars at every such point only, the first ones left out.
-      dot: place on the x axis of a dot on the line, with the ends of its bar along x.
-      notes: words above the points, one a point; empty for none.
-    """
-
-    label: str
-    x: Sequence[float]
-    y: Sequence[float]
-    low: Sequence[float] | None = None
-    high: Sequence[float] | None = None
-    band: tuple[Sequence[float], Sequence[float]] | None = None
-    color: str = ""
-    marker: str | None = None
-    dashed: bool = False
-    width: float = 1.4
-    bar_every: int = 1
-    dot: tuple[float, float, float] | None = None
-    notes: Sequence[str] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Reference:
-    """A broken line across a panel at `y`, with a faint band from `low` to `high`."""
-
-    label: str
-    y: float
-    low: float = math.nan
-    high: float = math.nan
-    color: str = style.INK
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Panel:
-    """Axes with lines. Bands do not widen the y axis; bars and references do.
-
-    Attributes:
-      lines: what is drawn.
-      y_label: of the y axis.
-      title: above the panel.
-      references: broken lines across.
-      zero: draw a line at 0.
-      y_from: the y axis begins here; left out where every value lies below.
-      y_to: it ends here.
-      y_log: logarithmic.
-      percent: values are percentages: the axis ends at 100.5 at the latest, and where it is not
-        logarithmic it spans a percentage point, or it would show rounding.
-      whole: values are whole numbers.
-      skip: share of the lowest values of each line that the axis leaves out, as a third where a
-        learning curve begins steeply.
-      zoom: the axis leaves out values far below most others, but no whole line, and says so.
-    """
-
-    lines: Sequence[Line]
-    y_label: str = ""
-    title: str = ""
-    references: Sequence[Reference] = ()
-    zero: bool = False
-    y_from: float | None = None
-    y_to: float | None = None
-    y_log: bool = False
-    percent: bool = False
-    whole: bool = False
-    skip: float = 0.0
-    zoom: bool = False
-
-
-def summed(
-    label: str,
-    values: Mapping[float, Sequence[float]],
-    *,
-    bars: Literal["range", "sd", "error"] = "range",
-    **look: Any,
-) -> Line:
-    """A line of the means at each x, with bars.
-
-    Args:
-      label: of the line.
-      values: by x; a place without values cuts the line.
-      bars: minimum and maximum, the standard deviation, or the standard error of the mean.
-      **look: other fields of `Line`.
-    """
-    y, low, high = [], [], []
-    for own in values.values():
-        middle = statistics.fmean(own) if own else math.nan
-        reach = statistics.stdev(own) if len(own) > 1 and bars != "range" else 0.0
-        reach /= math.sqrt(len(own)) if bars == "error" and own else 1.0
-        y.append(middle)
-        low.append(min(own, default=math.nan) if bars == "range" else middle - reach)
-        high.append(max(own, default=math.nan) if bars == "range" else middle + reach)
-    return Line(label, list(values), y, low, high, **look)
+_LIGHT = "#9CC3DC"
 
 
 @style.styled
@@ -139,6 +36,7 @@ def lines(
     x_axis: XAxis = "steps",
     log_x: bool = False,
     x_limits: tuple[float, float] | None = None,
+    dodge: float = 1.0,
     markers: bool = True,
     shaded: bool = False,
     columns: int = 3,
@@ -150,13 +48,14 @@ def lines(
     """Lines in panels.
 
     Args:
-      panels: in rows, from the left.
+      panels: in rows, from the left; none at all makes empty axes.
       x_label: of the x axis, in all panels.
       x_axis: what x is: `density` (percent) and `weights` (a count) run from the dense network on
         the left downwards; `steps` and `rounds` (whole numbers) run upwards.
       log_x: logarithmic, for density and weights.
       x_limits: ends of the x axis; by default steps end at twice the latest dot, where there are
         dots, and everything else at the last point.
+      dodge: ratio of x from line to line, so that error bars do not hide each other.
       markers: each line has a marker of its own; else only lines of less than four points.
       shaded: lines go from dark to light as they come, except those with a colour of their own;
         always where they outnumber the palette.
@@ -166,6 +65,7 @@ def lines(
       legend: where the one legend of the figure goes; `inside` is one a panel.
       legend_title: above the legend.
     """
+    panels = panels or [Panel(lines=[])]
     columns = min(columns, len(panels))
     figure, grid = _grid(len(panels), columns, size, legend=legend, share=share)
     looks = _looks([line for p in panels for line in p.lines], shaded=shaded)
@@ -177,16 +77,20 @@ def lines(
     for number, (axes, panel) in enumerate(zip(grid, panels, strict=True)):
         for reference in panel.references:
             _reference(axes, reference)
-        for line in panel.lines:
-            _line(axes, line, looks[line.label], markers=markers)
+        for i, line in enumerate(panel.lines):
+            ratio = dodge ** (i - (len(panel.lines) - 1) / 2)
+            _line(axes, line, looks[line.label], ratio, markers=markers)
         if panel.zero:
             axes.axhline(0, color="#444444", linewidth=0.8, gid=style.GUIDE)
         axes.set_title(textwrap.fill(panel.title, 50, break_long_words=False))
-        _x_axis(axes, [x for p in panels for n in p.lines for x in n.x], x_axis, log=log_x)
+        every = [x for p in panels for n in p.lines for x in n.x]
+        _x_axis(axes, every, x_axis, log=log_x, bins=min(8, round(1.3 * size[0])))
+        if panel.names:
+            axes.set_xticks(range(len(panel.names)), panel.names)
+            axes.set_xlim(-0.5, len(panel.names) - 0.4)
         if x_limits:
             axes.set_xlim(*x_limits)
-        own = panel if not share else _union(panels)
-        _y_axis(axes, own, x_limits)
+        _y_axis(axes, union(panels) if share else panel, x_limits)
         if len(panels) > columns:
             axes.tick_params(labelbottom=not share or number + columns >= len(panels))
         else:
@@ -214,28 +118,25 @@ class Bar:
     published: float = math.nan
 
 
-@style.styled
 def bars(panels: Mapping[str, Sequence[Bar]], *, y_label: str = "% of trials") -> "Figure":
     """Percentages with their intervals, and the published ones as crosses.
 
     Args:
       panels: bars by title of the panel.
-      y_label: of the shared y axis, from 0 to a little above 100.
+      y_label: of the y axes, from 0 to a little above 100.
     """
-    figure, grid = _grid(len(panels), len(panels), (5.1, 3.3), legend="below", share=True)
-    for axes, (title, own) in zip(grid, panels.items(), strict=True):
-        where = np.arange(len(own))
-        values = [bar.value for bar in own]
-        axes.bar(where, values, 0.6, color="#9CC3DC", label="ours, with 95 % interval", zorder=2)
-        reach = _reach(values, [b.low for b in own], [b.high for b in own])
-        axes.errorbar(where, values, reach, fmt="none", ecolor=style.PALETTE[0], capsize=2)
-        _published(axes, where, [b.published for b in own])
-        axes.set_xticks(where, [bar.label for bar in own], fontsize=8)
-        axes.set_title(title)
-        axes.set_ylim(0, 112)
-    figure.supylabel(y_label)
-    _legend(figure, "below")
-    return figure
+    made = []
+    for title, own in panels.items():
+        ours = Line(
+            "ours, with 95 % interval", range(len(own)), [bar.value for bar in own],
+            [bar.low for bar in own], [bar.high for bar in own], kind="bars",
+        )  # fmt: skip
+        names = [bar.label for bar in own]
+        shown = [ours, *_published(own, 0.0)]
+        made.append(
+            Panel(lines=shown, title=title, names=names, y_label=y_label, y_from=0, y_to=112)
+        )
+    return lines(made, x_label="", columns=9, legend="below", size=(5.1, 3.3))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,7 +149,6 @@ class Dots:
     published: float = math.nan
 
 
-@style.styled
 def dots(
     categories: Sequence[Dots], *, x_label: str, y_label: str, trial: str = "one trial"
 ) -> "Figure":
@@ -260,31 +160,31 @@ def dots(
       y_label: of the axis with the differences.
       trial: what the legend calls a dot.
     """
-    figure = style.new(6.4, 3.9)
-    axes = figure.subplots()
+    drawn: list[Line] = []
     for place, own in enumerate(categories):
-        shift = np.linspace(-0.12, 0.12, n) if (n := len(own.values)) > 1 else np.zeros(n)
-        axes.plot(place + shift, own.values, "o", color="#9CC3DC", label=trial)
+        where = list(place + np.linspace(-0.12, 0.12, len(own.values)))
+        drawn.append(Line(trial, where, own.values, kind="points", color=_LIGHT, marker="o"))
         if own.mean is not None:
-            reach = _reach(*([end] for end in own.mean))
-            axes.errorbar(
-                [place + 0.22], own.mean[:1], reach, fmt="s", color=style.PALETTE[0],
-                markersize=5, capsize=3, label="mean, 95 % interval",
-            )  # fmt: skip
-        _published(axes, [place + 0.34], [own.published])
-    axes.axhline(0, color="#444444", linewidth=0.8, gid=style.GUIDE)
-    axes.set_xticks(range(len(categories)), [own.label for own in categories])
-    axes.set_xlim(-0.5, len(categories) - 0.4)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    _legend(figure, "below")
-    return figure
+            middle, low, high = ([end] for end in own.mean)
+            look: dict[str, Any] = {"color": style.PALETTE[0], "marker": "s", "kind": "points"}
+            drawn.append(Line("mean, 95 % interval", [place + 0.22], middle, low, high, **look))
+    drawn += _published(categories, 0.34)
+    names = [own.label for own in categories]
+    panel = Panel(lines=drawn, names=names, y_label=y_label, zero=True)
+    return lines([panel], x_label=x_label, legend="below", size=(6.4, 3.5))
+
+
+def _published(every: Sequence[Bar] | Sequence[Dots], shift: float) -> list[Line]:
+    values = [own.published for own in every]
+    where = [place + shift for place in range(len(values))]
+    line = Line("published", where, values, kind="points", color=style.PALETTE[1], marker="x")
+    return [line] if np.isfinite(values).any() else []
 
 
 def histograms(
     panels: Mapping[str, Mapping[str, np.ndarray]], *, limit: float, x_label: str, bins: int = 81
 ) -> "Figure":
-    """Distributions of values as lines, by label, in panels of two a row.
+    """Distributions of values as lines, in panels of two a row.
 
     Args:
       panels: by title of the panel, by label of the line: the values.
@@ -293,35 +193,45 @@ def histograms(
       bins: of the histogram; a third of them where values are few, or their line is ragged.
     """
     edges = np.linspace(-limit, limit, bins + 1)
-    made = []
-    for title, by_label in panels.items():
-        own = []
-        for label, values in by_label.items():
-            counts, at = np.histogram(values, edges[:: 3 if values.size < 5000 else 1], density=True)
-            own.append(Line(label, (at[1:] + at[:-1]) / 2, counts))
-        made.append(Panel(lines=own, title=title, y_from=0))
+
+    def density(label: str, values: np.ndarray) -> Line:
+        own = edges[:: 3 if values.size < 5000 else 1]
+        counts, _ = np.histogram(values, own, density=True)
+        return Line(label, list((own[1:] + own[:-1]) / 2), list(counts))
+
     return lines(
-        made, x_label=x_label, x_limits=(-limit, limit), markers=False, columns=2,
-        legend="above", size=(4.8, 2.7),
+        _drawn_by(density, panels), x_label=x_label, x_limits=(-limit, limit), markers=False,
+        columns=2, legend="above", size=(4.8, 2.7),
     )  # fmt: skip
 
 
-def ranked(panels: Mapping[str, Mapping[str, np.ndarray]], *, x_label: str, y_label: str) -> "Figure":
+def ranked(
+    panels: Mapping[str, Mapping[str, np.ndarray]], *, x_label: str, y_label: str
+) -> "Figure":
     """Values sorted from the largest, against the percentage of them so far.
 
     Args:
-      panels: by title of the panel, by label of the line: the values.
+      panels: as for `histograms`.
       x_label: of the axis from 0 to 100.
       y_label: of the axis with the values.
     """
-    made = []
-    for title, by_label in panels.items():
-        own = [
-            Line(label, 100 * (np.arange(v.size) + 0.5) / v.size, np.sort(v)[::-1])
-            for label, v in by_label.items()
-        ]
-        made.append(Panel(lines=own, title=title, y_from=0, y_label="" if made else y_label))
+
+    def ranks(label: str, values: np.ndarray) -> Line:
+        share = 100 * (np.arange(values.size) + 0.5) / values.size
+        return Line(label, list(share), sorted(values, reverse=True))
+
+    made = _drawn_by(ranks, panels)
+    made[:1] = [dataclasses.replace(panel, y_label=y_label) for panel in made[:1]]
     return lines(made, x_label=x_label, markers=False, legend="below", size=(3.6, 3.2), columns=9)
+
+
+def _drawn_by(
+    line: Callable[[str, np.ndarray], Line], panels: Mapping[str, Mapping[str, np.ndarray]]
+) -> list[Panel]:
+    return [
+        Panel(lines=[line(*each) for each in own.items()], title=title, y_from=0)
+        for title, own in panels.items()
+    ]
 
 
 def _grid(
@@ -353,15 +263,21 @@ def _looks(every: Sequence[Line], *, shaded: bool) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _line(axes: "Axes", line: Line, look: Mapping[str, Any], *, markers: bool) -> None:
-    x, y = np.asarray(line.x, float), np.asarray(line.y, float)
+def _line(
+    axes: "Axes", line: Line, look: Mapping[str, Any], dodge: float, *, markers: bool
+) -> None:
+    x, y = dodge * np.asarray(line.x, float), np.asarray(line.y, float)
     color = line.color or look["color"]
     marker = look["marker"] if markers else "o" if np.isfinite(y).sum() < 4 else ""
-    axes.plot(
-        x, y, label=line.label, color=color, linewidth=line.width, zorder=3,
-        linestyle=style.DASHES if line.dashed else "-",
-        marker=marker if line.marker is None else line.marker,
-    )  # fmt: skip
+    if line.kind == "bars":
+        axes.bar(x, y, 0.6, label=line.label, color=_LIGHT, zorder=2)
+    else:
+        axes.plot(
+            x, y, label=line.label, color=color, linewidth=line.width, zorder=3,
+            linestyle="" if line.kind == "points" else style.DASHES if line.dashed else "-",
+            marker=marker if line.marker is None else line.marker,
+            **({"markersize": 6, "markeredgewidth": 1.5} if line.kind == "points" else {}),
+        )  # fmt: skip
     if line.low is not None and line.high is not None:
         chosen = slice(line.bar_every, None, line.bar_every) if line.bar_every > 1 else slice(None)
         reach = _reach(y[chosen], line.low[chosen], line.high[chosen])
@@ -396,24 +312,19 @@ def _reference(axes: "Axes", level: Reference) -> None:
         )
 
 
-def _published(axes: "Axes", x: Sequence[float] | np.ndarray, y: Sequence[float]) -> None:
-    if np.isfinite(y).any():
-        axes.plot(x, y, "x", color=style.PALETTE[1], ms=7, mew=2, label="published", zorder=4)
-
-
 def _reach(value: Any, low: Any, high: Any) -> np.ndarray:
     """Lengths of error bars; none where an end is wanting."""
     value, low, high = (np.asarray(v, float) for v in (value, low, high))
     return np.nan_to_num(np.maximum([value - low, high - value], 0.0))
 
 
-def _x_axis(axes: "Axes", x: Sequence[float], kind: XAxis, *, log: bool) -> None:
+def _x_axis(axes: "Axes", x: Sequence[float], kind: XAxis, *, log: bool, bins: int) -> None:
     import matplotlib.ticker
 
     high, low = max(x, default=100.0), min(x, default=1.0)
     if kind == "steps":
         axes.xaxis.set_major_formatter("{x:,.4g}" if high < 10 else "{x:,.0f}")
-        axes.locator_params(axis="x", nbins=6)
+        axes.locator_params(axis="x", nbins=bins)
     elif kind == "rounds":
         axes.set_xlim(low - 0.5, max(high, low + 1) + 0.5)
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
@@ -421,24 +332,13 @@ def _x_axis(axes: "Axes", x: Sequence[float], kind: XAxis, *, log: bool) -> None
         low = min(low, high / 1.2)
         axes.set_xscale("log")
         axes.set_xlim(high * 1.1, low / 1.1)
-        ticks = [a * 10.0**e for e in range(-7, 9) for a in (1, 2, 5)]
-        if low > 0.2 * high:  # One or two ticks would be left.
-            ticks = [a * 10.0**e for e in range(-7, 9) for a in range(1, 10)]
-        ticks = [t for t in ticks if low / 1.1 <= t <= high * 1.1]
+        ticks = _log_ticks(low / 1.1, high * 1.1)
         axes.set_xticks(ticks, [f"{t:,.0f}" if kind == "weights" else f"{t:g}" for t in ticks])
         axes.set_xticks(sorted(set(x)), [], minor=True)
     else:
         axes.set_xlim(high + 0.03 * (high - low) + 0.5, max(0.0, low - 0.05 * (high - low)))
         axes.xaxis.set_major_formatter("{x:,.6g}")
-        axes.locator_params(axis="x", nbins=5 if kind == "weights" else 8)
-
-
-def _union(panels: Sequence[Panel]) -> Panel:
-    return dataclasses.replace(
-        panels[0],
-        lines=[line for p in panels for line in p.lines],
-        references=[r for p in panels for r in p.references],
-    )
+        axes.locator_params(axis="x", nbins=min(5, bins) if kind == "weights" else bins)
 
 
 def _y_axis(axes: "Axes", panel: Panel, x_limits: tuple[float, float] | None) -> None:
@@ -446,55 +346,24 @@ def _y_axis(axes: "Axes", panel: Panel, x_limits: tuple[float, float] | None) ->
 
     if panel.y_log:
         axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         axes.set_ylim(panel.y_from, panel.y_to)
-    elif limits := _limits(panel, x_limits):
-        axes.set_ylim(*limits[:2])
-        if limits[2]:
+        ticks = _log_ticks(*axes.get_ylim())
+        axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
+        axes.set_yticks([], minor=True)
+    elif ends := limits(panel, x_limits):
+        axes.set_ylim(*ends[:2])
+        if ends[2]:
             axes.set_title(_FAR, loc="right", fontsize=7.5, color="#777777")
     if panel.whole:
         axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter("{x:,.0f}" if panel.whole else "{x:,.6g}")
+    if not panel.y_log:
+        axes.yaxis.set_major_formatter("{x:,.0f}" if panel.whole else "{x:,.6g}")
 
 
-def _limits(
-    panel: Panel, x_limits: tuple[float, float] | None
-) -> tuple[float, float, bool] | None:
-    """Ends of the y axis, and whether it leaves out values far below."""
-    left, right = sorted(x_limits or (-math.inf, math.inf))
-    own = []
-    for line in panel.lines:
-        there = (np.asarray(line.x) >= left) & (np.asarray(line.x) <= right)
-        own.append(_finite(np.asarray(line.y, float)[there]))
-    own = [values for values in own if values.size]
-    if not own:
-        return None
-    every = np.concatenate(own)
-    low, high, far = float(every.min()), float(every.max()), False
-    if panel.zoom:
-        middle, highest = float(np.median(every)), min(float(v.max()) for v in own)
-        reach = max(6 * (high - middle), 0.6, middle - highest)
-        far = middle - low > reach
-        low = max(low, middle - reach)
-    elif panel.skip:
-        low = min(float(np.quantile(v, panel.skip)) for v in own)
-    else:
-        ends = [e for n in panel.lines for e in (n.low, n.high) if e is not None]
-        ends += [[r.y, r.low, r.high] for r in panel.references]
-        every = np.concatenate([every, *(_finite(np.asarray(e, float)) for e in ends)])
-        low, high = float(every.min()), float(every.max())
-    if panel.zero:
-        low, high = min(low, 0.0), max(high, 0.0)
-    if panel.percent:
-        low = min(low, high - 1.0)
-    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    top = min(high + margin, max(100.5, high)) if panel.percent else high + margin
-    begin = panel.y_from if panel.y_from is not None and panel.y_from < high else low - margin
-    return begin, top if panel.y_to is None else panel.y_to, far
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    return values[np.isfinite(values)]
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten; every digit where hardly more than one would be left."""
+    digits = (1, 2, 5) if high > 6 * low else range(1, 10)
+    return [t for e in range(-7, 9) for a in digits if low <= (t := a * 10.0**e) <= high]
 
 
 def _legend(figure: "Figure", place: Place, title: str = "") -> None:
@@ -507,8 +376,9 @@ def _legend(figure: "Figure", place: Place, title: str = "") -> None:
         return
     order = sorted(found, key=lambda label: getattr(found[label], "get_gid", str)() == style.GUIDE)
     columns = -(-len(order) // 16) if place == "right" else min(5, len(order))
-    where = {"right": "right upper", "below": "lower center", "above": "upper center"}[place]
+    corner = {"right": "right upper", "below": "lower center", "above": "upper center"}[place]
+    where: Any = f"outside {corner}"
     figure.legend(
-        [found[label] for label in order], order, loc=f"outside {where}", title=title or None,
+        [found[label] for label in order], order, loc=where, title=title or None,
         ncols=columns,
     )  # fmt: skip

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 import dataclasses
+import functools
 import math
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ltjax.report import draw, grouping, style, wording
+from ltjax.report import draw, run_tables, style, wording
 from ltjax.report.draw import Line, Panel, Reference
 from ltjax.statistics import analysis
 from ltjax.statistics.analysis import Row
-from ltjax.training.records import Record
+from ltjax.training.records import OWN_DENSE, Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +37,6 @@ KINDS = {
 }
 """Title and caption of each kind of figure."""
 
-_DODGE = 1.006  # Ratio of density between arms, so that their error bars do not hide each other.
 _PRUNED = 4  # Learning curves beside the dense one.
 _NO_LEVEL = "no pruned level keeps a weight and trained"
 
@@ -54,10 +54,14 @@ def figures(records: Iterable[Record]) -> dict[str, "Figure"]:
     for phase in analysis.phases(rows) if style.available() else ():
         there = [r for r in rows if r.phase == phase]
         trained = [r for r in records if r.phase == phase]
+        make = {
+            "accuracy": functools.partial(_accuracy, there, names),
+            "steps": functools.partial(_steps, there, names),
+            "curves": functools.partial(_curves, trained),
+            "layers": functools.partial(_layers, there),
+        }
         absent = missing(there, trained)
-        for kind in KINDS.keys() - absent.keys():
-            made = _curves(trained) if kind == "curves" else _OF_ROWS[kind](there, names)
-            drawn[f"{phase}_{kind}"] = made
+        drawn |= {f"{phase}_{kind}": made() for kind, made in make.items() if kind not in absent}
     return drawn
 
 
@@ -78,18 +82,19 @@ def missing(rows: Sequence[Row], records: Sequence[Record]) -> dict[str, str]:
     return {kind: why for kind, why in reasons.items() if why}
 
 
-def look(arm: str, names: Sequence[str]) -> tuple[str, str, bool]:
-    """Colour, marker and dashes of an arm: solid dots for start points, dashes for controls.
+def look(arm: str, names: Sequence[str]) -> dict[str, Any]:
+    """Look of an arm: solid dots for start points, dashes for controls.
 
     Args:
       arm: start point or control.
       names: all arms of the run, in order; the place of a control says its colour.
     """
     if arm in analysis.START_POINTS:  # No phase has both a ticket and start points.
-        return style.PALETTE[max(0, analysis.START_POINTS.index(arm) - 1)], "o", False
+        color = style.PALETTE[max(0, analysis.START_POINTS.index(arm) - 1)]
+        return {"color": color, "marker": "o", "dashed": False}
     place = [n for n in names if n not in analysis.START_POINTS].index(arm)
-    colors, markers = style.PALETTE[3:], style.MARKERS[1:]
-    return colors[place % len(colors)], markers[place % len(markers)], True
+    color, marker = style.PALETTE[3:][place % 7], style.MARKERS[1:][place % 7]
+    return {"color": color, "marker": marker, "dashed": True}
 
 
 def _accuracy(rows: Sequence[Row], names: Sequence[str]) -> "Figure":
@@ -122,6 +127,7 @@ def _density_figure(panels: Sequence[Panel]) -> "Figure":
         x_label="density: weights kept (% of the prunable)",
         x_axis="density",
         log_x=True,
+        dodge=1.006,
         size=(6.6 / len(panels) + 0.6 * (len(panels) - 1), 3.9),
     )
 
@@ -131,33 +137,28 @@ def _against_density(
 ) -> Panel:
     """Mean and standard deviation of each arm, and the dense level across."""
     dense = [r for r in rows if r.level == 0 and r.n]
-    # The controls' dense networks would only crowd those that tickets are judged by.
-    dense = [r for r in dense if r.arm in analysis.START_POINTS] or dense
+    # Those of the other controls would only crowd those that tickets are judged by.
+    dense = [r for r in dense if r.arm in OWN_DENSE] or dense
     references = []
     for row in dense:
         mean, sd = value(row)
         sd = sd if len(dense) == 1 else math.nan  # Several bands would hide each other.
-        color = look(row.arm, names)[0]
+        color = look(row.arm, names)["color"]
         references.append(Reference(f"{row.arm}, dense", mean, mean - sd, mean + sd, color))
     lines = []
-    present = analysis.arms(rows)
-    for i, arm in enumerate(present):
+    for arm in analysis.arms(rows):
         own = [r for r in rows if r.arm == arm and r.n and r.kept]  # No place for density 0.
         if not own:
             continue
-        dodge = _DODGE ** (i - (len(present) - 1) / 2)
-        color, marker, dashed = look(arm, names)
         values = [value(r) for r in own]
         lines.append(
             Line(
                 arm,
-                [100 * r.density * dodge for r in own],
+                [100 * r.density for r in own],
                 [mean for mean, _ in values],
                 [mean - sd for mean, sd in values],
                 [mean + sd for mean, sd in values],
-                color=color,
-                marker=marker,
-                dashed=dashed,
+                **look(arm, names),
                 notes=[f"{r.failed} failed" if r.failed else "" for r in own],
             )
         )
@@ -180,9 +181,9 @@ def _near_dense(rows: Sequence[Row]) -> tuple[float, float] | None:
 
 
 def _curves(records: Sequence[Record]) -> "Figure":
-    """Mean test accuracy against step: a panel a start point, the dense and four pruned levels.
+    """Mean test accuracy against step: the dense and four pruned levels, a panel an arm.
 
-    A phase in which no start point trained shows its first control that did.
+    Shown are the arms with a dense network of their own; else the first that trained.
     """
     levels = select_levels(sorted({r.level for r in records if not analysis.has_failed(r)}))
     panels = []
@@ -200,12 +201,16 @@ def _curves(records: Sequence[Record]) -> "Figure":
         panels.append(
             Panel(lines=lines, title=arm, y_label="test accuracy (%)", percent=True, skip=1 / 3)
         )
-    return _panels(panels, x_label="step", markers=False, shaded=True, legend_title="density")
+    return draw.lines(
+        panels, x_label="step", markers=False, shaded=True, columns=2, share=True,
+        size=_size(panels), legend_title="density",
+    )  # fmt: skip
 
 
 def _curve_arms(records: Sequence[Record]) -> list[str]:
     there = [r for r in records if len(r.steps) > 1 and not analysis.has_failed(r)]
-    return analysis.starts_and_controls(there)[0] or analysis.arms(there)[:1]
+    names = analysis.arms(there)
+    return [n for n in names if n in OWN_DENSE] or names[:1]
 
 
 def select_levels(levels: Sequence[int]) -> list[int]:
@@ -217,9 +222,8 @@ def select_levels(levels: Sequence[int]) -> list[int]:
     return [v for v in levels if v == 0] + pruned
 
 
-def _layers(rows: Sequence[Row], names: Sequence[str]) -> "Figure":
+def _layers(rows: Sequence[Row]) -> "Figure":
     """Density of each layer against level, one panel for arms of the same layer counts."""
-    del names
     panels = []
     for title, group in _layer_groups(rows).items():
         layers = list(group[0].layer_densities)
@@ -234,23 +238,20 @@ def _layers(rows: Sequence[Row], names: Sequence[str]) -> "Figure":
         ]
         label = "weights kept in the layer (%)"
         panels.append(Panel(lines=lines, title=title, y_label=label, y_log=True, y_to=120))
-    return _panels(
-        panels, x_label="level (rounds of pruning)", x_axis="rounds", legend_title="layer"
-    )
+    return draw.lines(
+        panels, x_label="level (rounds of pruning)", x_axis="rounds", columns=2, share=True,
+        size=_size(panels), legend_title="layer",
+    )  # fmt: skip
 
 
 def _layer_groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The groups in which some pruned level keeps a weight: zero has no place on a log axis."""
     return {
         title: group
-        for title, group in grouping.same_layers(rows).items()
+        for title, group in run_tables.same_layers(rows).items()
         if any(r.level > 0 and r.kept for r in group)
     }
 
 
-def _panels(panels: Sequence[Panel], **settings: object) -> "Figure":
-    size = (6.6, 3.8) if len(panels) == 1 else (3.9, 2.9)
-    return draw.lines(panels, columns=2, share=True, size=size, **settings)  # pyright: ignore
-
-
-_OF_ROWS = {"accuracy": _accuracy, "steps": _steps, "layers": _layers}
+def _size(panels: Sequence[Panel]) -> tuple[float, float]:
+    return (6.6, 3.8) if len(panels) == 1 else (3.9, 2.9)

@@ -5,7 +5,8 @@ CSS = """\
   --line: #dfe3e8; --over: #f6f8fa; --win: #e3f3e6; --differs: #fbe3df; --mark: #fff3cd; }
 @media (prefers-color-scheme: dark) { :root { --paper: #16191d; --ink: #dde1e6; --faint: #9aa3ae;
   --line: #363c44; --over: #20252b; --win: #1d3a26; --differs: #48231e; --mark: #463a12; } }
-body { background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", "Helvetica Neue", sans-serif;
+body { background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, "Segoe UI", "Helvetica Neue", sans-serif;
   margin: 2.5rem auto; max-width: 1240px; padding: 0 1.25rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1rem; }
 h2 { border-bottom: 1px solid var(--line); font-size: 1.2rem; margin: 2.5rem 0 1rem;
@@ -24,8 +25,6 @@ td.edge { border-left: 1px solid var(--line); }
 .win, .agrees, tbody tr:hover td.win { background: var(--win); }
 .differs { background: var(--differs); }
 .faint, .not { color: var(--faint); }
-.badge { border: 1px solid var(--line); border-radius: 3px; font-size: 12px; font-weight: 400;
-  padding: .1rem .35rem; white-space: nowrap; }
 .star { display: inline-block; width: .7em; }
 table.pairs th, table.pairs td { text-align: left; white-space: normal; vertical-align: top; }
 table.pairs th { font-weight: 500; width: 15rem; }

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 import math
 
-from ltjax.report import grouping
 from ltjax.statistics import analysis
 from ltjax.statistics.analysis import Row, Verdict
+from ltjax.training.records import OWN_DENSE
 
 _JUDGES = {
     "validation": "The best evaluation was chosen on the validation set.",
@@ -28,14 +28,17 @@ def count(number: float) -> str:
     return "-" if math.isnan(number) else f"{number:,.0f}"
 
 
-def mean_sd(mean: float, sd: float, *, sign: str) -> str:
-    """Mean and standard deviation of fractions, in percent; no deviation where it is NaN."""
-    return percent(mean) if math.isnan(sd) else f"{percent(mean)} {sign}{100 * sd:.2f}"
+def title(rows: Sequence[Row]) -> str:
+    """What the results of a phase are, what chose them, and of how many weights.
 
-
-def judged(rows: Sequence[Row]) -> str:
-    """Says what chose the best evaluations."""
-    return judges({n for r in rows for n in r.judged_on})
+    Args:
+      rows: the rows of one phase.
+    """
+    judged = judges(n for r in rows for n in r.judged_on)
+    return (
+        "Test accuracy in percent, mean and standard deviation; steps to the best evaluation; the "
+        f"paired verdict. A star: a winning ticket. {judged} {sizes(rows)}"
+    ).rstrip()
 
 
 def judges(names: Iterable[str]) -> str:
@@ -45,9 +48,10 @@ def judges(names: Iterable[str]) -> str:
 
 def sizes(rows: Sequence[Row]) -> str:
     """Says of how many weights the kept ones are, where that is the same in every row."""
-    if (found := grouping.one_size(rows)) is None:
+    every = {(r.prunable, r.kernels, r.total) for r in rows}
+    if len(every) > 1:
         return ""
-    prunable, kernels, total = map(count, found)
+    prunable, kernels, total = map(count, every.pop())
     text = f"Kept: of {prunable} prunable weights, of {total} parameters in all."
     if not rows[0].dense:
         return text
@@ -82,15 +86,13 @@ def has_verdicts(verdicts: Sequence[Verdict]) -> bool:
 
 
 def summary(rows: Sequence[Row]) -> list[str]:
-    """One sentence for each start point with a dense network: down to which density it wins."""
+    """One sentence for each arm with a dense network of its own: down to which density it wins."""
     sentences = []
     for phase in analysis.phases(rows):
         there = [r for r in rows if r.phase == phase]
-        for arm in analysis.starts_and_controls(there)[0]:
-            has_dense = any(r.arm == arm and r.level == 0 for r in there)
-            if has_dense:
-                where = "" if arm == "ticket" else f" from {arm}"
-                sentences.append(f"On the {phase}{where}: {_found(there, arm)}.")
+        for arm in analysis.arms(r for r in there if r.level == 0 and r.arm in OWN_DENSE):
+            where = "" if arm == "ticket" else f" from {arm}"
+            sentences.append(f"On the {phase}{where}: {_found(there, arm)}.")
     return sentences
 
 

@@ -15,10 +15,10 @@ import statistics
 from ltjax.core import trees
 from ltjax.statistics import intervals
 from ltjax.statistics.intervals import Interval
-from ltjax.training.records import Record
+from ltjax.training.records import OWN_DENSE, STARTS, Record
 
-START_POINTS = ("ticket", "theta_0", "theta_k", "theta_S")
-"""Arms that are start points, in the order of display; every other arm is a control."""
+START_POINTS = ("ticket", *STARTS)
+"""Arms that are start points; every other arm is a control."""
 
 RULE = (
     "The rule of the papers (star): a level is a winning ticket where its mean test accuracy is "
@@ -50,14 +50,8 @@ class Row:
     deviation (n - 1) of fewer than two values are NaN.
 
     Attributes:
-      phase: `source` or `target`.
-      arm: start point or control.
-      level: rounds of pruning; 0 is the dense network.
-      nominal: density asked, in [0, 1].
+      phase, arm, level, nominal, prunable, kernels, total, dense: as in its records.
       kept: kept prunable weights; the rounded mean, should replicates differ.
-      prunable: prunable weights.
-      kernels: weights of all kernels, and of whatever else is prunable.
-      total: all parameters.
       n: trainings in the means: replicates, each with its repeats.
       failed: trainings left out.
       judged_on: what chose the best evaluations, rows of `results.JUDGES`.
@@ -75,7 +69,6 @@ class Row:
         pairs may gain the same number of examples by chance, and that is no certainty.
       layers: mean kept and number of prunable weights by layer.
       cut: layers that keep no weight at all, with the number of trainings where it is so.
-      dense: weights of the layers that stay dense.
     """
 
     phase: str
@@ -188,8 +181,8 @@ def phases(rows: Iterable[Row | Record]) -> list[str]:
 
 
 def arms(rows: Iterable[Row | Record]) -> list[str]:
-    """Arms by name: start points in their order, then the controls as they come."""
-    return _in_order((r.arm for r in rows), START_POINTS)
+    """Arms by name: those of `OWN_DENSE` in their order, then the others as they come."""
+    return _in_order((r.arm for r in rows), OWN_DENSE)
 
 
 def starts_and_controls(rows: Iterable[Row | Record]) -> tuple[list[str], list[str]]:
@@ -198,58 +191,42 @@ def starts_and_controls(rows: Iterable[Row | Record]) -> tuple[list[str], list[s
     return [n for n in names if n in START_POINTS], [n for n in names if n not in START_POINTS]
 
 
-def winning(rows: Sequence[Row], arm: str, *, phase: str | None = None) -> list[Verdict]:
+def winning(rows: Sequence[Row], arm: str) -> list[Verdict]:
     """Holds each pruned level of an arm against the dense network, level 0 of the same arm.
 
     A start point is so held against the dense network from that start point. An arm without a
     level 0, or whose level 0 failed in every replicate, has no verdicts.
 
     Args:
-      rows: what `summarize` returns.
+      rows: what `summarize` returns, of one phase where two have such an arm.
       arm: start point or control.
-      phase: needed only where both phases have an arm of this name.
 
     Raises:
-      ValueError: where there is no such arm, or two phases have it and `phase` is None.
+      ValueError: where there is no such arm, or two phases have it.
     """
-    levels = _levels(rows, arm, phase)
+    levels = _levels(rows, arm)
     if 0 not in levels or not levels[0].n:
         return []
     return [_verdict(row, levels[0]) for level, row in levels.items() if level > 0]
 
 
-def versus(rows: Sequence[Row], arm: str, other: str, *, phase: str | None = None) -> list[Verdict]:
+def versus(rows: Sequence[Row], arm: str, other: str) -> list[Verdict]:
     """Holds an arm against another one at each pruned level that both have: ticket - control.
 
-    The draws of a control are averaged before it is paired.
-
-    Args:
-      rows: what `summarize` returns.
-      arm: start point or control.
-      other: the arm that it is held against.
-      phase: needed only where both phases have an arm of one of these names.
-
-    Raises:
-      ValueError: as `winning`.
+    The draws of a control are averaged before it is paired. Arguments and errors are those of
+    `winning`.
     """
-    ours, theirs = (_levels(rows, name, phase) for name in (arm, other))
+    ours, theirs = _levels(rows, arm), _levels(rows, other)
     return [_verdict(row, theirs[i]) for i, row in ours.items() if i > 0 and i in theirs]
 
 
-def smallest_winning_density(
-    rows: Sequence[Row], arm: str, *, phase: str | None = None
-) -> float | None:
-    """The smallest density at which the arm is a winning ticket, or None."""
-    return min((v.row.density for v in winning(rows, arm, phase=phase) if v.wins), default=None)
-
-
-def _levels(rows: Sequence[Row], arm: str, phase: str | None) -> dict[int, Row]:
+def _levels(rows: Sequence[Row], arm: str) -> dict[int, Row]:
     """The rows of an arm by level, in order."""
-    chosen = [r for r in rows if r.arm == arm and phase in (None, r.phase)]
+    chosen = [r for r in rows if r.arm == arm]
     if not chosen:
         raise ValueError(trees.unknown(arm, {r.arm for r in rows}, "arm"))
     if len({r.phase for r in chosen}) > 1:
-        raise ValueError(f"arm {arm!r} is in the phases {phases(chosen)}; choose one by phase=")
+        raise ValueError(f"arm {arm!r} is in the phases {phases(chosen)}; give the rows of one")
     return {r.level: r for r in sorted(chosen, key=lambda r: r.level)}
 
 

@@ -58,10 +58,7 @@ def difference(
 ) -> Interval | None:
     """Mean of `ours - theirs`, paired by replicate, by Student's t; None without a pair.
 
-    Args:
-      ours: values by replicate.
-      theirs: values by replicate.
-      grid: what the values are multiples of, as for `mean`.
+    Values are by replicate, and multiples of `grid`, as for `mean`.
     """
     return _student(_gaps(ours, theirs), grid / math.sqrt(6))
 
@@ -71,12 +68,8 @@ def ratio(
 ) -> Interval | None:
     """mean(ours) / mean(theirs), paired by replicate, by t on its logarithm; None without a pair.
 
-    The standard error is that of the linearized logarithm (the delta method).
-
-    Args:
-      ours: values by replicate.
-      theirs: values by replicate.
-      grid: what the values are multiples of, as for `mean`.
+    The standard error is that of the linearized logarithm (the delta method). Values are by
+    replicate, and multiples of `grid`, as for `mean`.
     """
     a, b = _both(ours, theirs)
     if not a.size:
@@ -119,13 +112,10 @@ class Paired(NamedTuple):
     """The difference of two series over their common replicates.
 
     Attributes:
-      difference: mean of `first - second`, signed.
-      low: lower end of its interval, that of `difference`.
-      high: its upper end.
+      difference, low, high, n: mean of `first - second`, its interval and the pairs (`difference`).
       t: of the paired t-test, signed as the difference; NaN where all differences are equal.
       p: two-sided, of the paired t-test.
       wilcoxon_p: two-sided, of Wilcoxon's signed-rank test.
-      n: pairs.
     """
 
     difference: float
@@ -138,12 +128,7 @@ class Paired(NamedTuple):
 
 
 def compare(first: Mapping[int, float], second: Mapping[int, float]) -> Paired | None:
-    """Paired tests of `first - second` over the replicates that both have; None below two.
-
-    Args:
-      first: values by replicate.
-      second: values by replicate.
-    """
+    """Paired tests of `first - second`, by replicate, over those that both have; None below two."""
     import scipy.stats  # A second of imports, and only needed by reports.
 
     gaps = _gaps(first, second)
