@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import ltjax
 from ltjax import models
-from ltjax.core import trees
+from ltjax.core import keys, trees
 from ltjax.core.types import Variables
 from ltjax.models import inits, nets, norm, table
 
@@ -86,8 +85,7 @@ def test_published_counts_of_weights(name, shape, settings, weights, parameters)
 @functools.cache
 def everything(name):
     """All that a network computes, as one program."""
-    # XLA's convolutions compile faster; the small networks have the own ones.
-    network = tiny(name, conv="auto" if name.endswith("tiny") else "xla")
+    network = tiny(name)
 
     rng = np.random.default_rng(0)  # NumPy: compiling the networks' own draws takes seconds.
 
@@ -163,7 +161,7 @@ def test_names_of_a_residual_network():
 
 def test_each_stage_of_a_residual_network_halves_the_image():
     module = models.MODELS["resnet20"].build(
-        classes=10, kernel_init=inits.parse("he_normal"), padding="SAME", formulation="xla"
+        classes=10, kernel_init=inits.parse("he_normal"), padding="SAME"
     )
 
     def activations(key, x):
@@ -177,22 +175,6 @@ def test_each_stage_of_a_residual_network_halves_the_image():
         (2, 16, 16, 32),
         (2, 8, 8, 64),
     ]
-
-
-@pytest.mark.parametrize("name", ["conv-tiny", "resnet-tiny"])
-def test_formulations_of_convolutions_agree(name):
-    def gradient(formulation):
-        network = tiny(name, conv=formulation)
-        variables = network.init(jax.random.key(0))
-        x = images(network)
-
-        def loss(params):
-            return jnp.sum(network.apply(Variables(params, variables.stats), x, train=True)[0] ** 2)
-
-        return jax.grad(loss)(variables.params)
-
-    own, xla = jax.jit(lambda: [gradient(f) for f in ("own", "xla")], compiler_options=FAST)()
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), own, xla)
 
 
 def test_a_network_is_traced_once_for_all_weights():
@@ -338,8 +320,6 @@ def test_batch_normalization_is_that_of_flax():
         ("mlp-9", {"padding": "SAME"}, r"mlp-9 has no padding 'SAME'; it takes none"),
         ("resnet20", {"padding": "VALID"}, r"it takes SAME$"),
         ("conv2", {"padding": "same"}, r"it takes VALID or SAME"),
-        ("conv2", {"conv": "patches"}, r"no formulation of convolutions 'patches'"),
-        ("mlp-9", {"conv": "patches"}, r"no formulation of convolutions 'patches'"),
         ("mlp-9", {"head_hidden": (0,)}, r"each at least 1; got \(0,\)"),
         ("mlp-9", {"classes": 0}, r"at least 1; got 0"),
         ("mlp-9", {"input_shape": (8, 8)}, r"got \(8, 8\)"),
@@ -443,8 +423,8 @@ def test_a_module_is_told_by_any_name_whether_it_trains_and_draws_by_its_key(mod
         evaluated = [network.apply(variables, x, train=False, key=k) for k in (None, *keys)]
         return variables, evaluated, [network.apply(variables, x, train=True, key=k) for k in keys]
 
-    keys = [key, key, jax.random.key(2)]
-    variables, evaluated, results = compute(images(network), keys)
+    given = [key, key, jax.random.key(2)]
+    variables, evaluated, results = compute(images(network), given)
     (a, moved), (b, _), (c, _) = results
     for logits, stats in evaluated:
         np.testing.assert_array_equal(logits, evaluated[0][0])
@@ -471,7 +451,7 @@ def test_each_collection_of_random_numbers_has_a_key_of_its_own_name(key):
     with pytest.warns(UserWarning, match=r"\(a, b\) in training and got no key"):
         _ = network.apply(variables, images(network), train=True)
     ours, _ = network.apply(variables, images(network), train=True, key=key)
-    rngs = {n: ltjax.keys.derive(key, f"rng {n}") for n in ("a", "b")}
+    rngs = {n: keys.derive(key, f"rng {n}") for n in ("a", "b")}
     theirs = Two().apply({"params": variables.params}, images(network), train=True, rngs=rngs)
     np.testing.assert_array_equal(ours, theirs)
 
@@ -616,7 +596,7 @@ def test_doubles_of_64_bit_mode_are_single(key):
 
 def test_a_row_added_from_outside_is_a_model_like_the_others(monkeypatch):
     def build(*, classes, kernel_init, head_hidden):
-        return nets.Mlp(classes, (4, *head_hidden), kernel_init)
+        return nets.Mlp((4, *head_hidden), classes=classes, kernel_init=kernel_init)
 
     monkeypatch.setitem(models.MODELS, "mine", models.Row(build))
     network = tiny("mine")

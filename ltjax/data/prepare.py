@@ -37,7 +37,7 @@ def prepare(name: str, data_dir: str | None) -> pathlib.Path:
             "preparing data needs TensorFlow (reading it does not); "
             "run: pip install 'ltjax[prepare]'"
         )
-    root = prepared.data_directory(data_dir)
+    root = prepared.directory(data_dir, prepared.DATA)
     try:
         builder = tfds_source.import_tfds().builder(name, data_dir=root)
         builder.download_and_prepare(file_format="array_record")
@@ -61,7 +61,7 @@ def main(argv: Sequence[str], name: str, data_dir: str | None, *, dry_run: bool 
     try:
         if dry_run:
             prepared.check_registered(name, table.DATASETS)
-            print(f"would prepare {name} in {prepared.data_directory(data_dir)}")
+            print(f"would prepare {name} in {prepared.directory(data_dir, prepared.DATA)}")
         else:
             print(prepare(name, data_dir))
     except ValueError as error:
