@@ -22,6 +22,7 @@ from ltjax.core.types import Variables
 from ltjax.models import inits, nets, norm, table
 
 NAMES = [*models.MODELS, "mlp-6-5"]
+COMPUTED = ["mlp-6-5", *(name for name in models.MODELS if name.endswith("-tiny"))]
 FAST = {"xla_backend_optimization_level": 0}  # To compile, where the time goes.
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 
@@ -39,18 +40,6 @@ def tiny(name, **settings):
 
 def images(network, n=4):
     return jax.random.normal(jax.random.key(1), (n, *network.input_shape))
-
-
-def counts(network):
-    """Number of kernel weights, and of all parameters."""
-    params = network.shapes().params
-    kind_of = trees.kinds(params, head=network.head)
-    sizes = {
-        n: math.prod(leaf.shape)
-        for n, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True)
-    }
-    weights = sum(s for n, s in sizes.items() if kind_of[n] in ("conv", "dense", "output"))
-    return weights, sum(sizes.values())
 
 
 @pytest.mark.parametrize(
@@ -79,14 +68,14 @@ def counts(network):
 )
 def test_published_counts_of_weights(name, shape, settings, weights, parameters):
     network = models.make(name, input_shape=shape, classes=10, **settings)
-    assert counts(network) == (weights, parameters)
+    found = trees.weights(network.shapes().params, ())
+    assert (found.kernels, found.total) == (weights, parameters)
 
 
 @functools.cache
 def everything(name):
     """All that a network computes, as one program."""
     network = tiny(name)
-
     rng = np.random.default_rng(0)  # NumPy: compiling the networks' own draws takes seconds.
 
     def draw(leaf):
@@ -94,8 +83,6 @@ def everything(name):
             return jnp.asarray(rng.uniform(0.1, 0.9, leaf.shape), leaf.dtype)
         sd = math.sqrt(2 / math.prod(leaf.shape[:-1]))
         return jnp.asarray(rng.normal(scale=sd, size=leaf.shape), leaf.dtype)
-
-    variables = jax.tree.map(draw, network.shapes())
 
     def compute(variables, x):
         def loss(params):
@@ -105,39 +92,26 @@ def everything(name):
         grads, trained = jax.grad(loss, has_aux=True)(variables.params)
         return grads, trained, network.apply(variables, x, train=False)
 
-    return variables, *jax.jit(compute, compiler_options=FAST)(variables, images(network))
+    shapes = network.shapes()
+    results = jax.eval_shape(compute, shapes, images(network))
+    if name in COMPUTED:
+        variables = jax.tree.map(draw, shapes)
+        results = jax.jit(compute, compiler_options=FAST)(variables, images(network))
+        shapes = variables
+    return shapes, *results
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_model_runs_forward_and_back(name):
-    variables, grads, (logits, stats), (evaluated, _) = everything(name)
+def test_every_model_runs_forward_and_back_and_has_plain_names(name):
+    variables, grads, (logits, stats), (evaluated, still) = everything(name)
     for array in (logits, evaluated):
         assert array.shape == (4, 3)
         assert array.dtype == jnp.float32
-    assert jax.tree.structure(stats) == jax.tree.structure(variables.stats)
-    assert jax.tree.structure(grads) == jax.tree.structure(variables.params)
-    for leaf, grad in zip(trees.names(grads), jax.tree.leaves(grads), strict=True):
-        assert np.isfinite(grad).all(), leaf
-        assert np.any(grad != 0), leaf
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_running_statistics_move_in_training_only(name):
-    variables, _, (logits, moved), (evaluated, still) = everything(name)
-    jax.tree.map(np.testing.assert_array_equal, still, variables.stats)
-    for before, after in zip(jax.tree.leaves(variables.stats), jax.tree.leaves(moved), strict=True):
-        assert np.any(before != after)
-    if not variables.stats:
-        assert moved == {}
-        np.testing.assert_allclose(logits, evaluated, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_leaves_have_plain_names_and_kinds(name):
+    for ours, theirs in ((stats, variables.stats), (still, stats), (grads, variables.params)):
+        assert type(ours) is dict
+        assert jax.tree.map(jnp.shape, ours) == jax.tree.map(jnp.shape, theirs)
     network = tiny(name, head_hidden=(5,))
-    variables = network.shapes()
-    assert type(variables.params) is dict
-    kind_of = trees.kinds(variables.params, head=network.head)
+    kind_of = trees.kinds(network.shapes().params, head=network.head)
     assert "other" not in kind_of.values()
     assert [n for n, kind in kind_of.items() if kind == "output"] == ["head/kernel"]
     assert kind_of["head_hidden_0/kernel"] == "dense"
@@ -145,24 +119,40 @@ def test_leaves_have_plain_names_and_kinds(name):
     assert ("norm" in kind_of.values()) == bool(variables.stats)
 
 
-def test_names_of_a_residual_network():
-    found = trees.names(tiny("resnet-tiny").shapes().params)
-    assert {n.rsplit("/", 1)[0] for n in found} == {
-        *("conv_0", "norm_0", "head"),
+@pytest.mark.parametrize("name", COMPUTED)
+def test_everything_is_trained_and_running_statistics_move_in_training_only(name):
+    variables, grads, (logits, moved), (evaluated, still) = everything(name)
+    for leaf, grad in zip(trees.names(grads), jax.tree.leaves(grads), strict=True):
+        assert np.isfinite(grad).all(), leaf
+        assert np.any(grad != 0), leaf
+    jax.tree.map(np.testing.assert_array_equal, still, variables.stats)
+    for before, after in zip(jax.tree.leaves(variables.stats), jax.tree.leaves(moved), strict=True):
+        assert np.any(before != after)
+    if not variables.stats:
+        np.testing.assert_allclose(logits, evaluated, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_convolutions_have_the_gradient_that_is_fast_on_cpus(name):
+    network = tiny(name)
+    apply = functools.partial(network.apply, train=True)
+    program = str(jax.make_jaxpr(apply)(network.shapes(), images(network)))
+    assert program.count("conv_general_dilated") == program.count("name=_with_own_gradient")
+    assert ("name=_with_own_gradient" in program) == bool(table.row(name).paddings)
+
+
+def test_names_of_a_residual_network_and_its_stages_which_halve_the_image():
+    assert {n.rsplit("/", 1)[0] for n in trees.names(tiny("resnet-tiny").shapes().params)} == {
+        *("conv_0", "norm_0", "head", "block_2_0/shortcut_conv", "block_2_0/shortcut_norm"),
         *(
-            f"block_{b}/{part}_{i}"
-            for b in ("1_0", "2_0")
+            f"block_{stage}_0/{part}_{i}"
+            for stage in (1, 2)
             for part in ("conv", "norm")
             for i in (0, 1)
         ),
-        *("block_2_0/shortcut_conv", "block_2_0/shortcut_norm"),
     }
-
-
-def test_each_stage_of_a_residual_network_halves_the_image():
-    module = models.MODELS["resnet20"].build(
-        classes=10, kernel_init=inits.parse("he_normal"), padding="SAME"
-    )
+    build = models.MODELS["resnet20"].build
+    module = build(classes=10, kernel_init=inits.parse("he_normal"), padding="SAME")
 
     def activations(key, x):
         variables = module.init(key, x, train=False)
@@ -170,23 +160,20 @@ def test_each_stage_of_a_residual_network_halves_the_image():
         return seen["intermediates"]
 
     seen = jax.eval_shape(activations, jax.random.key(0), jnp.zeros((2, *CIFAR)))
-    assert [seen[f"block_{stage}_2"]["__call__"][0].shape for stage in (1, 2, 3)] == [
-        (2, 32, 32, 16),
-        (2, 16, 16, 32),
-        (2, 8, 8, 64),
-    ]
+    found = [seen[f"block_{stage}_2"]["__call__"][0].shape for stage in (1, 2, 3)]
+    assert found == [(2, 32, 32, 16), (2, 16, 16, 32), (2, 8, 8, 64)]
 
 
 def test_a_network_is_traced_once_for_all_weights():
     traced = []
-    network = tiny("resnet-tiny")
+    network = tiny("mlp-tiny")
 
     @functools.partial(jax.jit, compiler_options=FAST)
     def run(variables, x):
         traced.append(x.shape)
         return network.apply(variables, x, train=True)
 
-    first, _, (_, stats), _ = everything("resnet-tiny")
+    first, _, (_, stats), _ = everything("mlp-tiny")
     run(first, images(network))
     run(Variables(jax.tree.map(jnp.negative, first.params), stats), images(network))
     assert len(traced) == 1
@@ -200,18 +187,19 @@ def test_equal_keys_draw_equal_weights():
     assert (np.asarray(a["conv_0"]["kernel"]) != np.asarray(c["conv_0"]["kernel"])).any()
 
 
-@pytest.mark.parametrize(
-    ("init", "sd"),
-    [
-        ("truncated_normal:0.1", 0.1 * 0.87963),  # Of a normal distribution cut at 2 sd.
-        ("truncated_normal:0.025", 0.025 * 0.87963),
-        ("glorot_normal", math.sqrt(2 / 600)),
-        ("glorot_uniform", math.sqrt(2 / 600)),
-        ("he_normal", math.sqrt(2 / 400)),
-        ("he_normal_fan_out", math.sqrt(2 / 200)),
-    ],
-)
-def test_kernels_have_the_spread_asked_for_and_biases_are_zero(init, sd):
+SPREADS = {
+    "truncated_normal:0.1": 0.1 * 0.87963,  # Of a normal distribution cut at 2 sd.
+    "truncated_normal:0.025": 0.025 * 0.87963,
+    "glorot_normal": math.sqrt(2 / 600),
+    "glorot_uniform": math.sqrt(2 / 600),
+    "he_normal": math.sqrt(2 / 400),
+    "he_normal_fan_out": math.sqrt(2 / 200),
+}
+
+
+@pytest.mark.parametrize("init", [*inits.INITS, *(init for init in SPREADS if ":" in init)])
+def test_kernels_have_the_spread_asked_for_and_biases_are_zero(init):
+    sd = SPREADS[init]
     network = models.make("mlp-200", input_shape=(20, 20, 1), classes=2, init=init)
     params = network.init(jax.random.key(0)).params
     kernel = np.asarray(params["dense_0"]["kernel"])
@@ -220,12 +208,6 @@ def test_kernels_have_the_spread_asked_for_and_biases_are_zero(init, sd):
     bound = {"glorot_uniform": math.sqrt(3), "truncated": 2 / 0.87963}
     cut = bound.get(init, bound["truncated"])
     assert 0.98 * cut * sd < np.abs(kernel).max() <= cut * sd * 1.0001
-
-
-def test_every_initialization_is_tested_above():
-    marks = test_kernels_have_the_spread_asked_for_and_biases_are_zero.pytestmark
-    tested = {row[0] for row in marks[0].args[1]}
-    assert set(inits.INITS) <= tested
 
 
 @pytest.mark.parametrize(
@@ -247,23 +229,26 @@ def test_each_model_has_a_default_initialization(name, default):
 @pytest.mark.parametrize("size", [(8, 8), (7, 3)])
 def test_pooling_is_the_pooling_of_flax(size):
     x = jax.random.normal(jax.random.key(0), (2, *size, 3))
-    pools = (nets.max_pool, lambda x: nn.max_pool(x, (2, 2), (2, 2)))
+    pairs = [
+        (nets.max_pool, lambda x: nn.max_pool(x, (2, 2), (2, 2))),
+        *(
+            (
+                functools.partial(nets.max_pool_overlapping, padding=padding),
+                lambda x, padding=padding: nn.max_pool(x, (3, 3), (2, 2), padding),
+            )
+            for padding in ("SAME", "VALID")
+        ),
+    ]
 
     @functools.partial(jax.jit, compiler_options=FAST)
-    def both(x):
-        return [(p(x), jax.grad(lambda x, p=p: jnp.sum(p(x) ** 3))(x)) for p in pools]
+    def compute(x):
+        pooled = [(pool(x), theirs(x)) for pool, theirs in pairs]
+        return pooled, [jax.grad(lambda x, p=p: jnp.sum(p(x) ** 3))(x) for p in pairs[0]]
 
-    ours, theirs = both(x)
-    np.testing.assert_array_equal(ours[0], theirs[0])
-    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6)
-
-
-@pytest.mark.parametrize("padding", ["SAME", "VALID"])
-@pytest.mark.parametrize("size", [7, 8, 28])
-def test_overlapping_pooling_is_the_pooling_of_flax(size, padding):
-    x = jax.random.normal(jax.random.key(0), (2, size, size, 3))
-    theirs = nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)
-    np.testing.assert_array_equal(nets.max_pool_overlapping(x, padding), theirs)
+    pooled, slopes = compute(x)
+    for ours, theirs in pooled:
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(*slopes, rtol=1e-6)
 
 
 def test_local_response_normalization_by_its_formula():
@@ -398,23 +383,11 @@ Trains = called(", train", "train")
 Plain = called("", "False")
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        Trains,
-        called(", train: bool = False", "train"),
-        called(", *, training=False", "training"),
-        called(", is_training=False, scale=1.0, debug=False", "is_training"),
-        called(", deterministic=True, **rest", "not deterministic"),
-        called(", use_running_average", "not use_running_average"),
-        called(", train=False, deterministic=True", "train and not deterministic"),
-        called("", "self.training", training=False),
-        called("", "not self.deterministic", deterministic=True),
-        called(", train=None", "nn.merge_param('train', self.train, train)", train=None),
-    ],
-)
-def test_a_module_is_told_by_any_name_whether_it_trains_and_draws_by_its_key(module, key):
-    network = models.from_flax(module(("norm", "dropout", "noise", "look")), input_shape=(4, 4, 2))
+PARTS = ("norm", "dropout", "noise", "look")
+
+
+def test_a_module_draws_by_its_key_and_moves_its_statistics_in_training_only(key):
+    network = models.from_flax(Trains(PARTS), input_shape=(4, 4, 2))
     network = models.central(network, (5, 6, 2))
 
     @functools.partial(jax.jit, compiler_options=FAST)
@@ -434,6 +407,30 @@ def test_a_module_is_told_by_any_name_whether_it_trains_and_draws_by_its_key(mod
     assert np.any(a != evaluated[0][0])
     for before, after in zip(jax.tree.leaves(variables.stats), jax.tree.leaves(moved), strict=True):
         assert np.any(before != after)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        called(", train: bool = False", "train"),
+        called(", *, training=False", "training"),
+        called(", is_training=False, scale=1.0, debug=False", "is_training"),
+        called(", deterministic=True, **rest", "not deterministic"),
+        called(", use_running_average", "not use_running_average"),
+        called(", train=False, deterministic=True", "train and not deterministic"),
+        called("", "self.training", training=False),
+        called("", "not self.deterministic", deterministic=True),
+        called(", train=None", "nn.merge_param('train', self.train, train)", train=None),
+    ],
+)
+@pytest.mark.parametrize("train", [False, True])
+def test_a_module_is_told_by_any_name_whether_it_trains(module, train, key):
+    def program(module):
+        network = models.from_flax(module(PARTS), input_shape=(4, 4, 2))
+        apply = functools.partial(network.apply, train=train, key=key)
+        return str(jax.make_jaxpr(apply)(network.shapes(), images(network)))
+
+    assert program(module) == program(Trains)
 
 
 def test_each_collection_of_random_numbers_has_a_key_of_its_own_name(key):
@@ -610,7 +607,7 @@ def test_a_row_added_from_outside_is_a_model_like_the_others(monkeypatch):
 
 
 def test_a_central_network_sees_the_centre_and_takes_windows_as_they_are(key):
-    inner = models.make("lrn-tiny", input_shape=(8, 6, 3), classes=4)
+    inner = models.make("mlp-4", input_shape=(8, 6, 3), classes=4)
     outer = models.central(inner, (12, 9, 3))
     assert outer.input_shape == (12, 9, 3)
     variables = outer.init(key)
