@@ -313,7 +313,7 @@ def test_preparing_needs_tensorflow_and_says_so(tmp_path, monkeypatch, capsys):
 def test_prepared_data_are_not_prepared_again(tmp_path, monkeypatch):
     path, _, _ = write_mnist(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    assert prepare.prepare("mnist", str(tmp_path)) == path
+    assert prepare.prepare("mnist", str(tmp_path)) == str(path)
 
 
 # Decoded once.

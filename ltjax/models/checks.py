@@ -16,7 +16,7 @@ import numpy as np
 
 from ltjax.core import trees
 from ltjax.core.types import Images, Key, Tree, Variables
-from ltjax.models.network import Network
+from ltjax.models.network import Network, a_key
 from ltjax.models.told import A_FLAG, FLAGS, Own, parameters
 
 
@@ -39,7 +39,7 @@ def check_variables(own: Own, network: Network, draw: Callable[[Key], Tree]) -> 
     too_small = f"images {network.input_shape} are too small for {name}: no pixel is left"
     with _in_one_sentence(f"{name} draws no weights for images {network.input_shape}"):
         try:
-            tree = jax.eval_shape(draw, _a_key())
+            tree = jax.eval_shape(draw, a_key())
         except ZeroDivisionError:  # An initializer that divides by the number of inputs.
             tree = None
     if tree is None or not all(math.prod(p.shape) for p in jax.tree.leaves(tree.get("params"))):
@@ -102,7 +102,7 @@ def _trace(own: Own, variables: Variables, images: Any, *, train: bool, **more: 
 
     while True:  # Flax names the missing collection; nothing else knows which ones there are.
         try:
-            jaxpr, shapes = jax.make_jaxpr(call, return_shape=True)(variables, images, _a_key())
+            jaxpr, shapes = jax.make_jaxpr(call, return_shape=True)(variables, images, a_key())
         except errors.InvalidRngError as error:
             asked = re.search(r'PRNG for "([^"]+)"', str(error))
             if not train or asked is None or asked[1] in drawn:
@@ -227,11 +227,13 @@ def _watch(idle: set[str], still: set[str]) -> Callable[..., Any]:
         if of_flax and getattr(module, "momentum", None) == 1:
             still.add("/".join(module.path))
         rate = getattr(module, "rate" if isinstance(module, nn.Dropout) else "dropout_rate", 0)
-        acts = of_flax and isinstance(rate, float | np.floating) and 0 < float(rate) < 1
+        acts = isinstance(rate, float | np.floating) and 0 < float(rate) < 1
         given = kwargs.get("rng") is not None or kwargs.get("dropout_rng") is not None
-        before = drawn(module) if acts else 0
+        if not (of_flax and acts) or given or context.method_name != "__call__":
+            return call(*args, **kwargs)
+        before = drawn(module)
         result = call(*args, **kwargs)
-        if acts and not given and context.method_name == "__call__" and drawn(module) == before:
+        if drawn(module) == before:
             idle.add("/".join(module.path))
         return result
 
@@ -254,7 +256,3 @@ def check_head(variables: Variables, network: Network, classes: int) -> None:
             f"head {network.head!r} of {network.name} computes {widths[0]} values, not the "
             f"{classes} logits; pass the one that does as head=, of {', '.join(modules)}"
         )
-
-
-def _a_key() -> Any:
-    return jax.eval_shape(lambda: jax.random.key(0))

@@ -60,7 +60,8 @@ def flags(module: nn.Module, name: str) -> tuple[list[str], list[str]]:
     for p in parameters(module):
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             continue
-        if p.kind is p.POSITIONAL_ONLY if p.name in FLAGS else p.default is p.empty:
+        told = p.kind is not p.POSITIONAL_ONLY if p.name in FLAGS else p.default is not p.empty
+        if not told:
             raise ValueError(
                 f"{name} has an argument `{p.name}` that nobody gives it; give it a default, or, "
                 f"where it says whether the module trains, make it {A_FLAG}"
