@@ -18,7 +18,6 @@ from experiments.reproduce import published
 from experiments.reproduce import driver, effects, page
 from experiments.reproduce.rows import NOT_COMPARABLE, judge
 from experiments.reproduce.rules import Absent
-from ltjax import data
 from ltjax.lottery import arms
 from ltjax.statistics import intervals
 from ltjax.storage.journal import Journal
@@ -409,45 +408,3 @@ def test_rows_of_the_tables_depend_on_what_their_halves_come_from():
     assert acts("000-II", named_splits=False)
     assert acts("000-X1", extra_splits=5)
     assert not acts("000-II", extra_splits=5)
-
-
-def test_parts_are_what_take_classes_leaves():
-    ds = data.load("digits")
-    chosen = ((0, 3, 7), (1, 2, 9))
-    parts = data.class_parts(ds, chosen)
-    assert (len(parts), parts.classes, parts.label_maps) == (2, 3, chosen)
-    for i, classes in enumerate(chosen):
-        taken = data.take_classes(ds, classes)
-        rows = parts.train_rows[i]
-        assert len(rows) == parts.examples <= taken.examples
-        np.testing.assert_array_equal(ds.train.images[rows], taken.train.images[: len(rows)])
-        outputs = parts.outputs[i][ds.train.labels[rows]]
-        np.testing.assert_array_equal(outputs, taken.train.labels[: len(rows)])
-        tested = parts.test_rows[i][parts.test_rows[i] >= 0]
-        np.testing.assert_array_equal(ds.test.images[tested], taken.test.images)
-    assert min(map(len, (data.take_classes(ds, c).train.labels for c in chosen))) == parts.examples
-
-
-@pytest.mark.parametrize(
-    ("classes", "message"),
-    [
-        ([], "no parts"),
-        ([(0, 1), (2, 3, 4)], "parts of 2, 3 classes"),
-        ([(0, 1), (2, 12)], "no classes 12"),
-        ([(0, 1), (2, 2)], "named twice"),
-    ],
-)
-def test_parts_that_cannot_be_are_refused(classes, message):
-    with pytest.raises(ValueError, match=message):
-        data.class_parts(data.load("digits"), classes)
-
-
-def test_halves_are_drawn_without_repetition_and_more_leave_the_first():
-    few, many = (data.draw_halves(range(6), n, seed=3) for n in (5, 20))
-    assert many[:5] == few
-    assert len(set(many)) == 20  # All of them: 6 over 3.
-    assert data.draw_halves(range(6), 19, seed=3, without=[few[0][0]]) == many[1:]
-    with pytest.raises(ValueError, match="20 halves to draw; got a count of 21"):
-        data.draw_halves(range(6), 21, seed=3)
-    with pytest.raises(ValueError, match="even number"):
-        data.draw_halves(range(5), 1, seed=3)

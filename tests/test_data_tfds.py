@@ -27,15 +27,16 @@ def home(tmp_path, monkeypatch):
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
 
 
-def examples(n, shape, *, classes, beside=(), label="label", seed=0):
+def fail(*args, **kwargs):
+    raise AssertionError("decoded again")
+
+
+def examples(n, shape, *, classes, seed=0, **beside):
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (n, *shape), dtype=np.uint8)
     labels = rng.permutation(np.arange(n) % classes)
-    rows = [
-        {"image": image, label: int(k), **dict(beside)}
-        for image, k in zip(images, labels, strict=True)
-    ]
-    return images, labels, rows
+    pairs = zip(images, labels, strict=True)
+    return images, labels, [{"image": image, "label": int(k), **beside} for image, k in pairs]
 
 
 def write_mnist(root, *, seed=0, **options):
@@ -92,15 +93,10 @@ def test_every_row_reads_what_was_prepared(name, tmp_path):
     assert ds.version.count(".") == 2
 
 
-def test_records_in_several_files_keep_their_order(tmp_path):
+def test_records_in_several_files_and_blocks_keep_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds_source, "_BLOCK", 3)
     path, images, labels = write_mnist(tmp_path, shards=3)
     assert len(list(path.glob("mnist-train*"))) == 3
-    assert_split(data.load("mnist", data_dir=tmp_path).train, images[:8], labels[:8])
-
-
-def test_blocks_are_joined(tmp_path, monkeypatch):
-    monkeypatch.setattr(tfds_source, "_BLOCK", 3)
-    _, images, labels = write_mnist(tmp_path)
     assert_split(data.load("mnist", data_dir=tmp_path).train, images[:8], labels[:8])
 
 
@@ -108,7 +104,7 @@ def test_blocks_are_joined(tmp_path, monkeypatch):
 
 
 def test_a_name_without_a_row_and_without_test_split_is_split_by_class(tmp_path):
-    images, labels, rows = examples(50, (64, 64, 3), classes=10, beside={"filename": "f"}.items())
+    images, labels, rows = examples(50, (64, 64, 3), classes=10, filename="f")
     tfds_writer.write("eurosat/rgb", tmp_path, {"train": rows})
     ds = data.load("eurosat/rgb", data_dir=tmp_path)
     assert "a fixed fifth of each class is the test set" in ds.notes[0]
@@ -128,52 +124,40 @@ def test_a_validation_split_stands_in_for_the_test_split(tmp_path):
     assert len(ds.test.labels) == 2
 
 
-NAMED = (("file_name", "x"),)  # As imagenet2012 has it.
-
-
 def unlabelled(rows):
     return [row | {"label": -1} for row in rows]
 
 
+NO_TEST = "the split 'test' has no labels and is left out"
+NO_VALIDATION = "the split 'validation' has no labels and is left out"
+STANDS_IN = "no labelled test split: the validation split is the test set"
+CUT = "no published split: a fixed fifth of each class is the test set"
+
+
 @pytest.mark.parametrize(
-    ("splits", "notes"),
+    ("test", "validation", "notes"),
     [
-        (
-            {"test": unlabelled, "validation": list},
-            (
-                "the split 'test' has no labels and is left out",
-                "no labelled test split: the validation split is the test set",
-            ),
-        ),
-        ({"test": list, "validation": unlabelled}, ()),
-        ({"test": list, "validation": list}, ()),
-        (
-            {"test": unlabelled, "validation": unlabelled},
-            (
-                "the split 'test' has no labels and is left out",
-                "the split 'validation' has no labels and is left out",
-                "no published split: a fixed fifth of each class is the test set",
-            ),
-        ),
+        (unlabelled, list, (NO_TEST, STANDS_IN)),
+        (list, unlabelled, ()),
+        (list, list, ()),
+        (unlabelled, unlabelled, (NO_TEST, NO_VALIDATION, CUT)),
     ],
 )
-def test_a_split_without_labels_is_left_out(splits, notes, tmp_path):
+def test_a_split_without_labels_is_left_out(test, validation, notes, tmp_path):
     """As `imagenet2012` and `places365_small` publish their test splits."""
-    images, labels, rows = examples(10, (20, 20, 3), classes=2, beside=NAMED)
-    parts = {"train": rows[:6], "test": rows[6:8], "validation": rows[8:]}
-    write = {split: splits.get(split, list)(part) for split, part in parts.items()}
+    images, labels, rows = examples(10, (20, 20, 3), classes=2, file_name="x")
+    write = {"train": rows[:6], "test": test(rows[6:8]), "validation": validation(rows[8:])}
     tfds_writer.write("imagenet2012", tmp_path, write)
     ds = data.load("imagenet2012", data_dir=tmp_path)
-    assert len(ds.notes) == len(notes)
     assert all(said.startswith(note) for said, note in zip(ds.notes, notes, strict=True))
     if len(notes) < 3:
-        at = slice(8, 10) if splits["test"] is unlabelled else slice(6, 8)
+        at = slice(8, 10) if test is unlabelled else slice(6, 8)
         assert_split(ds.train, images[:6], labels[:6])
         assert_split(ds.test, images[at], labels[at])
 
 
 def test_training_examples_need_labels(tmp_path):
-    _, _, rows = examples(4, (20, 20, 3), classes=2, beside=NAMED)
+    _, _, rows = examples(4, (20, 20, 3), classes=2, file_name="x")
     tfds_writer.write("imagenet2012", tmp_path, {"train": unlabelled(rows), "validation": rows})
     assert_refused("imagenet2012", "has no label in its split 'train'", data_dir=tmp_path)
     tfds_writer.write(
@@ -203,9 +187,7 @@ def test_images_of_more_bits_are_refused_with_the_way_out():
 
 
 def test_the_supervised_pair_is_taken_where_there_are_several_labels(tmp_path):
-    images, labels, rows = examples(
-        4, (105, 105, 3), classes=4, beside={"alphabet": 1, "alphabet_char_id": 2}.items()
-    )
+    images, labels, rows = examples(4, (105, 105, 3), classes=4, alphabet=1, alphabet_char_id=2)
     tfds_writer.write("omniglot", tmp_path, {"train": rows, "test": rows})
     ds = data.load("omniglot", data_dir=tmp_path)
     assert_split(ds.train, images, labels)
@@ -258,22 +240,23 @@ def test_names_that_are_no_image_classification(name, message, tmp_path):
     assert_refused(name, message, data_dir=tmp_path / "absent")
 
 
-def test_a_missing_data_directory_is_named_with_the_way_out(tmp_path, monkeypatch):
+def test_data_that_are_not_there_come_with_the_command(tmp_path, monkeypatch):
     absent = tmp_path / "not here"
     command = f"python -m ltjax.data.prepare --dataset=kmnist --data_dir='{absent}'"
     message = f"'{absent}' does not exist; give data_dir or set TFDS_DATA_DIR.*{command}"
     assert_refused("kmnist", message, data_dir=absent)
     monkeypatch.setenv("TFDS_DATA_DIR", str(absent))
     assert_refused("kmnist", message)
+    monkeypatch.setenv("TFDS_DATA_DIR", "gs://b/data")
+    assert_refused("mnist", "TFDS_DATA_DIR 'gs://b/data' is not local")
     monkeypatch.delenv("TFDS_DATA_DIR")
     assert_refused("kmnist", "home/tensorflow_datasets' does not exist")
-
-
-def test_data_that_are_not_prepared_come_with_the_command(tmp_path):
     (tmp_path / "mnist" / "3.0.1.incomplete1").mkdir(parents=True)
     command = f"--dataset=mnist --data_dir={tmp_path}$"
     assert_refused("mnist", f"'mnist' is not prepared in .*{command}", data_dir=tmp_path)
-    assert_refused("eurosat", "'eurosat' is not prepared in .*ltjax.prepare", data_dir=tmp_path)
+    assert_refused(
+        "eurosat", "'eurosat' is not prepared in .*ltjax.data.prepare", data_dir=tmp_path
+    )
 
 
 def test_records_for_tensorflow_alone_come_with_the_command(tmp_path, monkeypatch):
@@ -286,19 +269,20 @@ def test_records_for_tensorflow_alone_come_with_the_command(tmp_path, monkeypatc
     )
 
 
-def test_damaged_records_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        (
+            "mnist-train*",
+            lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+        ),
+        ("mnist-train*", pathlib.Path.unlink),
+        ("features.json", lambda path: path.write_text("{")),
+    ],
+)
+def test_damaged_directories_are_refused(file, damage, tmp_path):
     path, _, _ = write_mnist(tmp_path)
-    file = next(path.glob("mnist-train*"))
-    whole = file.read_bytes()
-    file.write_bytes(whole[: len(whole) // 2])
-    assert_refused("mnist", "cannot be read .*prepare it again", data_dir=tmp_path)
-    file.unlink()
-    assert_refused("mnist", "cannot be read .*prepare it again", data_dir=tmp_path)
-
-
-def test_damaged_metadata_are_refused(tmp_path):
-    path, _, _ = write_mnist(tmp_path)
-    (path / "features.json").write_text("{")
+    damage(next(path.glob(file)))
     assert_refused("mnist", "cannot be read .*prepare it again", data_dir=tmp_path)
 
 
@@ -329,7 +313,7 @@ def test_preparing_needs_tensorflow_and_says_so(tmp_path, monkeypatch, capsys):
 def test_prepared_data_are_not_prepared_again(tmp_path, monkeypatch):
     path, _, _ = write_mnist(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    assert prepare.prepare("mnist", str(tmp_path)) == path
+    assert prepare.prepare("mnist", str(tmp_path)) == str(path)
 
 
 # Decoded once.
@@ -338,12 +322,8 @@ def test_prepared_data_are_not_prepared_again(tmp_path, monkeypatch):
 def test_the_second_load_decodes_nothing(tmp_path, monkeypatch):
     _, images, labels = write_mnist(tmp_path / "data")
     first = data.load("mnist", data_dir=tmp_path / "data")
-
-    def decode(*args, **kwargs):
-        raise AssertionError("decoded again")
-
-    monkeypatch.setattr(tfds_source, "read", decode)
-    monkeypatch.setattr(tfds_source, "import_tfds", decode)
+    monkeypatch.setattr(tfds_source, "read", fail)
+    monkeypatch.setattr(tfds_source, "import_tfds", fail)
     second = data.load("mnist", data_dir=tmp_path / "data")
     assert_split(second.train, images[:8], labels[:8])
     assert (second.mean, second.std) == (first.mean, first.std)
@@ -354,67 +334,44 @@ def test_the_second_load_decodes_nothing(tmp_path, monkeypatch):
         data.load("mnist", data_dir=tmp_path / "data", cache_dir=tmp_path / "other")
 
 
-def test_other_records_under_the_same_name_are_decoded(tmp_path):
+def test_other_records_or_another_row_under_the_same_name_are_decoded(tmp_path):
     """The images are noise, whose PNG files are all equally long: only their bytes differ."""
     for seed in (0, 1):
-        _, images, labels = write_mnist(tmp_path / str(seed), seed=seed)
-        assert_split(
-            data.load("mnist", data_dir=tmp_path / str(seed)).train, images[:8], labels[:8]
-        )
-
-
-def test_a_row_read_otherwise_has_a_cache_of_its_own(tmp_path):
-    path, _, _ = write_mnist(tmp_path)
+        root = tmp_path / str(seed)
+        path, images, labels = write_mnist(root, seed=seed)
+        assert_split(data.load("mnist", data_dir=root).train, images[:8], labels[:8])
     rows = [tfds_source.Tfds(), tfds_source.Tfds(shrink=2), tfds_source.Tfds(label="label")]
     assert len({prepared.fingerprint(path, row) for row in rows}) == 3
 
 
-def test_a_damaged_cache_is_decoded_again(tmp_path, caplog):
-    _, images, labels = write_mnist(tmp_path / "data")
-    data.load("mnist", data_dir=tmp_path / "data")
-    (file,) = (tmp_path / "cache").iterdir()
-    raw = file.read_bytes()
-    file.write_bytes(raw[:-100])
-    assert_split(data.load("mnist", data_dir=tmp_path / "data").train, images[:8], labels[:8])
-    assert file.read_bytes()[:1000] == raw[:1000]
-    assert "is built again" in caplog.text
-
-
 @pytest.mark.parametrize(
-    "change",
+    ("name", "change"),
     [
-        lambda found: found.pop("test_labels"),
-        lambda found: found.pop("notes"),
-        lambda found: found.update(more=np.zeros(1)),
-        lambda found: found.update(train_labels=found["train_labels"].astype(float)),
-        lambda found: found.update(train_labels=found["train_labels"].astype(np.int64)),
-        lambda found: found.update(train_labels=found["train_labels"][1:]),
-        lambda found: found.update(train_labels=found["train_labels"] + 99),
-        lambda found: found.update(train_images=found["train_images"].astype(np.uint16)),
-        lambda found: found.update(train_images=found["train_images"][:, :9]),
-        lambda found: found.update(class_names=np.arange(10)),
-        lambda found: found.update(class_names=found["class_names"][:1]),
+        ("more", lambda x: np.zeros(1)),
+        ("notes", lambda x: None),
+        ("class_names", lambda x: np.arange(10)),
+        ("class_names", lambda x: x[:1]),
+        ("train_labels", lambda x: x.astype(float)),
+        ("train_labels", lambda x: x.astype(np.int64)),
+        ("train_labels", lambda x: x[1:]),
+        ("train_labels", lambda x: x + 99),
+        ("train_images", lambda x: x.astype(np.uint16)),
+        ("train_images", lambda x: x[:, :9]),
     ],
 )
-def test_a_whole_cache_of_other_arrays_is_decoded_again(change, tmp_path, caplog):
+def test_a_whole_cache_of_other_arrays_is_decoded_again(name, change, tmp_path, caplog):
     _, images, labels = write_mnist(tmp_path / "data")
     data.load("mnist", data_dir=tmp_path / "data")
     (file,) = (tmp_path / "cache").iterdir()
     with np.load(file) as opened:
         found = dict(opened)
-    change(found)
-    np.savez(file, **found)
+    found[name] = change(found.get(name))
+    np.savez(file, **{name: array for name, array in found.items() if array is not None})
     assert_split(data.load("mnist", data_dir=tmp_path / "data").train, images[:8], labels[:8])
     assert "is built again" in caplog.text
     caplog.clear()
     data.load("mnist", data_dir=tmp_path / "data")
     assert not caplog.text
-
-
-def test_prepared_data_lie_on_this_machine(monkeypatch):
-    assert_refused("mnist", "data_dir 'gs://b/data' is not local", data_dir="gs://b/data")
-    monkeypatch.setenv("TFDS_DATA_DIR", "gs://b/data")
-    assert_refused("mnist", "TFDS_DATA_DIR 'gs://b/data' is not local")
 
 
 def test_importing_the_package_imports_no_tfds():
@@ -441,11 +398,7 @@ def test_mnist_is_mnist(monkeypatch):
         5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949,
     ]  # fmt: skip
     np.testing.assert_allclose((ds.mean[0], ds.std[0]), (0.1307, 0.3081), atol=5e-5)
-
-    def decode(*args, **kwargs):
-        raise AssertionError("decoded again")
-
-    monkeypatch.setattr(tfds_source, "read", decode)
+    monkeypatch.setattr(tfds_source, "read", fail)
     np.testing.assert_array_equal(data.load("mnist", data_dir=root).train.images, ds.train.images)
 
 

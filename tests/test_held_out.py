@@ -56,6 +56,7 @@ def test_replicates_hold_out_different_rows_and_more_of_them_change_nothing():
     assert drawn.validation_rows.dtype == drawn.train_rows.dtype == np.int32
     for learnt, judging in zip(drawn.train_rows, drawn.validation_rows, strict=True):
         assert sorted([*learnt, *judging]) == list(range(400))
+        assert min(*np.diff(learnt), *np.diff(judging)) > 0
     for i in range(3):
         for j in range(i):
             shared = set(drawn.validation_rows[i]) & set(drawn.validation_rows[j])

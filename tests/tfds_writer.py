@@ -1,7 +1,6 @@
-"""Writes small prepared TFDS directories from arrays, without TensorFlow and without a network.
+"""Prepares small TFDS directories from arrays, without TensorFlow and without a network.
 
-The metadata are the registered builder's, the records TFDS's own writer's, so that a directory
-differs from a genuine preparation in its number of examples only.
+TFDS prepares them itself, with the registered builder's metadata; only the examples are ours.
 """
 
 import io
@@ -11,18 +10,6 @@ import pathlib
 import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import (
-    example_serializer,
-    file_adapters,
-    naming,
-)
-from tensorflow_datasets.core import (
-    splits as splits_lib,
-)
-from tensorflow_datasets.core import (
-    writer as writer_lib,
-)
-from tensorflow_datasets.core.utils import shard_utils
 
 
 def write(
@@ -45,38 +32,15 @@ def write(
     Returns:
       The prepared directory.
     """
-    builder = tfds.builder(name, data_dir=root)
-    path = pathlib.Path(builder.data_dir)
-    path.mkdir(parents=True)
-    features = builder.info.features
-    serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
-    written = []
-    for split, examples in splits.items():
-        template = naming.ShardedFileTemplate(
-            data_dir=path,
-            dataset_name=builder.name,
-            split=split,
-            filetype_suffix="array_record",
-        )
-        writer = writer_lib.Writer(
-            serializer=serializer,
-            filename_template=template,
-            hash_salt=split,
-            disable_shuffling=True,  # The order of `examples`.
-            example_writer=writer_lib.ExampleWriter(file_adapters.FileFormat.ARRAY_RECORD),
-            shard_config=shard_utils.ShardConfig(num_shards=shards),
-        )
-        for number, example in enumerate(examples):
-            writer.write(number, features.encode_example({k: _png(v) for k, v in example.items()}))
-        lengths, size = writer.finalize()
-        written.append(
-            splits_lib.SplitInfo(
-                name=split, shard_lengths=lengths, num_bytes=size, filename_template=template
-            )
-        )
-    builder.info.set_file_format(file_adapters.FileFormat.ARRAY_RECORD, override=True)
-    builder.info.set_splits(splits_lib.SplitDict(written))
-    builder.info.write_to_directory(path)
+    builder = tfds.builder(name, data_dir=root, file_format="array_record")
+    builder.info.as_proto.disable_shuffling = True  # The order of `splits`.
+    encoded = {
+        split: {i: {k: _png(v) for k, v in example.items()} for i, example in enumerate(examples)}
+        for split, examples in splits.items()
+    }
+    builder._split_generators = lambda *args: {s: list(e.items()) for s, e in encoded.items()}
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=shards))
+    path = pathlib.Path(builder.data_path)
     if file_format != "array_record":
         metadata = path / "dataset_info.json"
         info = json.loads(metadata.read_text()) | {"fileFormat": file_format}

@@ -67,9 +67,10 @@ def members(count, network=None, *, dataset=None, mask=None, held_out=10, seed=0
     def one(key):
         init, order, split = jax.random.split(key, 3)
         variables = network.init(init)
-        rows = data.validation_rows(split, n=len(dataset.train.labels), size=held_out)
+        rows = jax.random.permutation(split, jnp.arange(dataset.examples, dtype=jnp.int32))
+        learnt, judging = jnp.split(rows, [dataset.examples - held_out])
         chosen = masks.dense(variables.params) if mask is None else mask
-        return Member(order, variables, chosen, *rows, jnp.int32(0))
+        return Member(order, variables, chosen, jnp.sort(learnt), jnp.sort(judging), jnp.int32(0))
 
     return jax.vmap(one)(jax.random.split(jax.random.key(seed), count))
 

@@ -7,14 +7,13 @@ compiled step.
 from ltjax.data.adapt import NORMALIZATIONS, adapt, normalize
 from ltjax.data.augment import AUGMENTATIONS, AugmentFn, window
 from ltjax.data.dataset import Dataset, Split, make, statistics
-from ltjax.data.order import shuffled, validation_rows
-from ltjax.data.parts import Parts, class_parts
+from ltjax.data.order import shuffled
 from ltjax.data.subsets import (
+    Parts,
     check_disjoint,
-    class_halves,
+    class_parts,
     draw_halves,
     halve,
-    limit,
     parse_classes,
     take_classes,
 )
@@ -32,11 +31,9 @@ __all__ = [
     "Tfds",
     "adapt",
     "check_disjoint",
-    "class_halves",
     "class_parts",
     "draw_halves",
     "halve",
-    "limit",
     "load",
     "make",
     "normalize",
@@ -44,6 +41,5 @@ __all__ = [
     "shuffled",
     "statistics",
     "take_classes",
-    "validation_rows",
     "window",
 ]

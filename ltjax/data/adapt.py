@@ -70,12 +70,11 @@ def adapt(ds: Dataset, shape: tuple[int, int, int]) -> Dataset:
         )
     notes = list(ds.notes)
     before, after = ds.shape[:2], shape[:2]
-    if any(a < b for a, b in zip(after, before, strict=True)):
-        kept = tuple(min(a, b) for a, b in zip(after, before, strict=True))
+    kept = tuple(map(min, before, after))
+    if kept != before:
         notes.append(f"cropped to the centre from {_text(before)} to {_text(kept)}")
-        before = kept
-    if before != after:
-        notes.append(f"padded with zeros on all sides from {_text(before)} to {_text(after)}")
+    if kept != after:
+        notes.append(f"padded with zeros on all sides from {_text(kept)} to {_text(after)}")
     if channels == (1, 3):
         notes.append("grey repeated to 3 channels")
     elif channels == (3, 1):
@@ -88,14 +87,13 @@ def adapt(ds: Dataset, shape: tuple[int, int, int]) -> Dataset:
 
 def _fit(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     for axis, size in ((1, shape[0]), (2, shape[1])):
-        surplus = images.shape[axis] - size
-        if surplus > 0:
-            start = surplus // 2
+        missing = size - images.shape[axis]
+        if missing < 0:
+            start = -missing // 2
             images = images.take(range(start, start + size), axis=axis)
-        elif surplus < 0:
-            before = -surplus // 2
+        elif missing:
             widths = [(0, 0)] * 4
-            widths[axis] = (before, -surplus - before)
+            widths[axis] = (missing // 2, missing - missing // 2)
             images = np.pad(images, widths)
     if images.shape[-1] < shape[-1]:
         images = np.repeat(images, shape[-1], axis=-1)

@@ -13,20 +13,8 @@ import zipfile
 from absl import logging
 import numpy as np
 
-from ltjax.command import paths
-
 Arrays = dict[str, np.ndarray]
 T = TypeVar("T")
-
-
-def directory(given: str | os.PathLike[str] | None) -> pathlib.Path:
-    """The directory given, else the environment's `LTJAX_CACHE`, else `~/.cache/ltjax`.
-
-    Raises:
-      ValueError: where it is not local.
-    """
-    path = given or os.environ.get("LTJAX_CACHE") or "~/.cache/ltjax"
-    return paths.local(path, "cache_dir" if given else "LTJAX_CACHE")
 
 
 def fetch(path: pathlib.Path, decode: Callable[[], Arrays], use: Callable[[Arrays], T]) -> T:

@@ -20,17 +20,14 @@ class Split(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Dataset:
-    """A data set and how its pixels are to be normalized.
+class Examples:
+    """Images with labels, and how their pixels are to be normalized.
 
     Attributes:
       name: the name it was loaded by.
       version: of the prepared data; empty for embedded and made-up data.
       train: examples to train on.
       test: examples to report on.
-      classes: number of outputs.
-      label_map: the class of each output.
-      class_names: the name of each output.
       mean: of the pixels as `pixel / 255`, one number a channel.
       std: their standard deviation, likewise, never 0.
       notes: every change to the published data, in words.
@@ -40,23 +37,38 @@ class Dataset:
     version: str = ""
     train: Split
     test: Split
-    classes: int
-    label_map: tuple[int, ...]
-    class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: tuple[str, ...] = ()
-
-    @property
-    def examples(self) -> int:
-        """Training examples."""
-        return len(self.train.labels)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of an image."""
         _, height, width, channels = self.train.images.shape
         return height, width, channels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset(Examples):
+    """A data set that every replicate sees whole.
+
+    Attributes:
+      label_map: the class of each output.
+      class_names: the name of each output.
+    """
+
+    label_map: tuple[int, ...]
+    class_names: tuple[str, ...]
+
+    @property
+    def classes(self) -> int:
+        """Number of outputs."""
+        return len(self.label_map)
+
+    @property
+    def examples(self) -> int:
+        """Training examples."""
+        return len(self.train.labels)
 
 
 def make(
@@ -97,7 +109,6 @@ def make(
         version=version,
         train=train,
         test=test,
-        classes=len(class_names),
         label_map=tuple(range(len(class_names))),
         class_names=tuple(class_names),
         mean=mean,
@@ -184,18 +195,10 @@ def statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple(float(m) / 255 for m in means), tuple(stds)
 
 
-def stratified(labels: np.ndarray, fraction: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted rows of a first part that holds `round(fraction * count)` of each label, and the rest.
-
-    Depends on the labels and the seed alone, not on the version of NumPy.
-    """
-    shuffled = permutation(labels.size, seed=seed)
-    first = [
-        rows[: round(fraction * rows.size)]
-        for rows in (shuffled[labels[shuffled] == k] for k in np.unique(labels))
-    ]
-    part = np.sort(np.concatenate(first))
-    return part, np.setdiff1d(np.arange(labels.size), part)
+def shuffled_by_class(labels: np.ndarray, *, seed: int) -> dict[int, np.ndarray]:
+    """Rows of each label that occurs, in an order that depends on labels and seed alone."""
+    order = permutation(labels.size, seed=seed)
+    return {int(k): order[labels[order] == k] for k in np.unique(labels)}
 
 
 def cut_test(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
@@ -207,9 +210,12 @@ def cut_test(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     Raises:
       ValueError: where no class has the three examples that a fifth needs.
     """
-    test, train = stratified(labels, 0.2, seed=0)
-    classes, counts = np.unique(labels, return_counts=True)
-    cut = np.array([(labels[test] == k).sum() for k in classes])
+    rows = shuffled_by_class(labels, seed=0)
+    classes, counts = np.array(list(rows)), np.array([of_one.size for of_one in rows.values()])
+    cut = np.rint(0.2 * counts).astype(int)
+    taken = [of_one[:n] for of_one, n in zip(rows.values(), cut, strict=True)]
+    test = np.sort(np.concatenate(taken))
+    train = np.setdiff1d(np.arange(labels.size), test)
     if not test.size:
         raise ValueError(
             f"there is no published split, and with at most {counts.max()} examples of a class "
@@ -232,6 +238,6 @@ def permutation(n: int, *, seed: int) -> np.ndarray:
     return np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable")
 
 
-def rows_of(split: Split, rows: np.ndarray | slice) -> Split:
+def rows_of(split: Split, rows: np.ndarray) -> Split:
     """Those rows of a split."""
     return Split(split.images[rows], split.labels[rows])

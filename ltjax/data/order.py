@@ -86,28 +86,6 @@ def _place(start: jax.Array, stride: int, n: int) -> tuple[jax.Array, jax.Array]
     return epoch, offset
 
 
-def validation_rows(key: Key, *, n: int, size: int) -> tuple[jax.Array, jax.Array]:
-    """Splits the rows of a training set at random.
-
-    Args:
-      key: decides which rows are held out; may be batched with `vmap`.
-      n: number of rows (static).
-      size: number of rows to hold out, in [0, n) (static).
-
-    Returns:
-      The rows to train on, int32[n - size], and the rows held out, int32[size]; both sorted.
-
-    Raises:
-      ValueError: where `size` is negative or leaves nothing to train on.
-    """
-    if not 0 <= size < n:
-        raise ValueError(
-            f"validation size {size} must be at least 0 and below the {n} training examples"
-        )
-    rows = jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32))
-    return jnp.sort(rows[: n - size]), jnp.sort(rows[n - size :])
-
-
 def _rounds(bits: int) -> int:
     """Rounds of the cipher.
 

@@ -9,7 +9,6 @@ Needs the network and TensorFlow, once. Prints the directory; ltjax then reads i
 
 from collections.abc import Sequence
 import importlib.util
-import pathlib
 import sys
 
 from absl import app, flags
@@ -17,27 +16,30 @@ from absl import app, flags
 from ltjax.data import prepared, table, tfds_source
 
 
-def prepare(name: str, data_dir: str | None) -> pathlib.Path:
+def prepare(name: str, data_dir: str | None, *, dry_run: bool = False) -> str:
     """Downloads and prepares a data set as array_record.
 
     Args:
       name: a TFDS name, with its configuration where it has several.
       data_dir: None for the environment's `TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
+      dry_run: only say what would be done.
 
     Returns:
-      The prepared directory.
+      The prepared directory, or what would be done.
 
     Raises:
       ValueError: for an unknown name, where TensorFlow is missing, where the data is there in
         another format, and where TFDS fails.
     """
     prepared.check_registered(name, table.DATASETS)
+    root = prepared.directory(data_dir, prepared.DATA)
+    if dry_run:
+        return f"would prepare {name} in {root}"
     if importlib.util.find_spec("tensorflow") is None:
         raise ValueError(
             "preparing data needs TensorFlow (reading it does not); "
             "run: pip install 'ltjax[prepare]'"
         )
-    root = prepared.data_directory(data_dir)
     try:
         builder = tfds_source.import_tfds().builder(name, data_dir=root)
         builder.download_and_prepare(file_format="array_record")
@@ -51,7 +53,7 @@ def prepare(name: str, data_dir: str | None) -> pathlib.Path:
             f"{str(builder.data_path)!r} is prepared already, as {', '.join(sorted(formats))}; "
             "give another data_dir or delete it"
         )
-    return pathlib.Path(builder.data_path)
+    return str(builder.data_path)
 
 
 def main(argv: Sequence[str], name: str, data_dir: str | None, *, dry_run: bool = False) -> None:
@@ -59,11 +61,7 @@ def main(argv: Sequence[str], name: str, data_dir: str | None, *, dry_run: bool 
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     try:
-        if dry_run:
-            prepared.check_registered(name, table.DATASETS)
-            print(f"would prepare {name} in {prepared.data_directory(data_dir)}")
-        else:
-            print(prepare(name, data_dir))
+        print(prepare(name, data_dir, dry_run=dry_run))
     except ValueError as error:
         sys.exit(str(error))
 

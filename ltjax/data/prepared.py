@@ -16,15 +16,20 @@ from ltjax.core import trees
 from ltjax.data import tfds_source
 from ltjax.data.tfds_source import Tfds
 
+DATA = ("data_dir", "TFDS_DATA_DIR", "~/tensorflow_datasets")
+CACHE = ("cache_dir", "LTJAX_CACHE", "~/.cache/ltjax")
+"""Directories: the name of the setting, the environment's variable, and where it is by default."""
 
-def data_directory(given: str | os.PathLike[str] | None) -> pathlib.Path:
-    """The directory given, else the environment's `TFDS_DATA_DIR`, else the default of TFDS.
+
+def directory(given: str | os.PathLike[str] | None, names: tuple[str, str, str]) -> pathlib.Path:
+    """The directory given, else that of the environment, else the default (`DATA` or `CACHE`).
 
     Raises:
       ValueError: where it is not local.
     """
-    path = given or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return paths.local(path, "data_dir" if given else "TFDS_DATA_DIR")
+    setting, variable, default = names
+    path = given or os.environ.get(variable) or default
+    return paths.local(path, setting if given else variable)
 
 
 def find(
@@ -41,34 +46,26 @@ def find(
       ValueError: for an unknown name, one that is no image classification, a missing
         directory, and a data set that is not prepared there.
     """
-    root = data_directory(data_dir)
+    root = directory(data_dir, DATA)
     if re.fullmatch(r"\w+(/[\w.-]+)?", name) is None:
         raise ValueError(trees.unknown(name, known, "data set"))
-    found = _prepared(root / name)
-    if found:
+    if found := [path for path in (root / name).glob("*") if _is_prepared(path)]:
         return max(found, key=lambda path: [int(part) for part in path.name.split(".")])
-    configs = sorted({p.parent.name for p in (root / name).glob("*/*") if _is_prepared(p)})
-    if configs:
-        choices = " or ".join(f"{name}/{config}" for config in configs)
+    if configs := {p.parent.name for p in (root / name).glob("*/*") if _is_prepared(p)}:
+        choices = " or ".join(f"{name}/{config}" for config in sorted(configs))
         raise ValueError(f"data set {name!r} has several configurations; name one: {choices}")
     if name not in known:
         check_registered(name, known)
-    if not root.is_dir():
-        raise ValueError(
-            f"data directory {str(root)!r} does not exist; give data_dir or set TFDS_DATA_DIR, "
-            f"or prepare the data: {prepare_command(name, root)}"
-        )
-    raise ValueError(
-        f"data set {name!r} is not prepared in {str(root)!r}; run: {prepare_command(name, root)}"
-    )
-
-
-def prepare_command(name: str, root: pathlib.Path) -> str:
-    """What to type to download and prepare a data set."""
-    return (
+    prepare = (
         "pip install 'ltjax[prepare]' && "
         f"python -m ltjax.data.prepare --dataset={name} --data_dir={shlex.quote(str(root))}"
     )
+    if not root.is_dir():
+        raise ValueError(
+            f"data directory {str(root)!r} does not exist; give data_dir or set TFDS_DATA_DIR, "
+            f"or prepare the data: {prepare}"
+        )
+    raise ValueError(f"data set {name!r} is not prepared in {str(root)!r}; run: {prepare}")
 
 
 def fingerprint(path: pathlib.Path, row: Tfds) -> str:
@@ -87,10 +84,6 @@ def fingerprint(path: pathlib.Path, row: Tfds) -> str:
 def _is_prepared(path: pathlib.Path) -> bool:
     is_version = re.fullmatch(r"\d+\.\d+\.\d+", path.name) is not None
     return is_version and all((path / f).is_file() for f in ("dataset_info.json", "features.json"))
-
-
-def _prepared(path: pathlib.Path) -> list[pathlib.Path]:
-    return [p for p in path.iterdir() if _is_prepared(p)] if path.is_dir() else []
 
 
 def check_registered(name: str, known: Iterable[str]) -> None:

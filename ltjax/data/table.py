@@ -84,5 +84,7 @@ def load(
         )
 
     return cache.fetch(
-        cache.directory(cache_dir) / file, lambda: tfds_source.read(path, row, name=name), use
+        prepared.directory(cache_dir, prepared.CACHE) / file,
+        lambda: tfds_source.read(path, row, name=name),
+        use,
     )

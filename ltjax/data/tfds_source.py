@@ -6,6 +6,7 @@ TFDS is imported where it is needed: a start that finds its images in the cache 
 from collections.abc import Iterator, Mapping
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import io
 import itertools
@@ -57,38 +58,48 @@ def read(path: pathlib.Path, row: Tfds, *, name: str) -> Arrays:
     splits = builder.info.splits
     if "train" not in splits:
         raise ValueError(f"data set {name!r} has no split 'train'; it has {', '.join(splits)}")
-    if not _labelled(builder, "train", image, label, name=name, path=path):
+    examples = functools.partial(examples_of, builder, name=name, path=path)
+
+    def labelled(split: str) -> bool:  # TFDS writes -1 where there is no label.
+        if not splits[split].num_examples:
+            raise ValueError(f"data set {name!r} has a split without examples; prepare it anew")
+        return any(example[label] >= 0 for example in examples(split, undecoded=image))
+
+    def decoded(split: str) -> list[np.ndarray]:
+        count = splits[split].num_examples
+        images, labels = _stack(examples(split), count, image=image, label=label, name=name)
+        return [_shrink(images, row.shrink), labels]
+
+    if not labelled("train"):
         raise ValueError(f"data set {name!r} has no label in its split 'train'; take another one")
     notes, held_out = [], None
     for split in (s for s in ("test", "validation") if s in splits):
-        if _labelled(builder, split, image, label, name=name, path=path):
+        if labelled(split):
             held_out = split
             break
         notes.append(f"the split {split!r} has no labels and is left out")
-    arrays: Arrays = {}
-    for part, split in (("train", "train"), ("test", held_out)):
-        if split is not None:
-            examples = examples_of(builder, split, name=name, path=path)
-            count = splits[split].num_examples
-            images, labels = _stack(examples, count, image=image, label=label, name=name)
-            arrays[f"{part}_images"] = _shrink(images, row.shrink)
-            arrays[f"{part}_labels"] = labels
-    if held_out == "validation":
-        lack = "labelled " if notes else ""
-        notes.append(f"no {lack}test split: the validation split is the test set")
-    elif held_out is None:
-        train, test, note = cut_test(arrays["train_labels"])
+    train = decoded("train")
+    if held_out is not None:
+        test = decoded(held_out)
+        if held_out == "validation":
+            lack = "labelled " if notes else ""
+            notes.append(f"no {lack}test split: the validation split is the test set")
+    else:
+        rows, test_rows, note = cut_test(train[1])
+        train, test = [x[rows] for x in train], [x[test_rows] for x in train]
         notes.append(note)
-        for what in ("images", "labels"):
-            everything = arrays[f"train_{what}"]
-            arrays[f"train_{what}"], arrays[f"test_{what}"] = everything[train], everything[test]
     if row.shrink > 1:
         notes.append(f"squares of {row.shrink}x{row.shrink} pixels averaged to one")
     if row.image or row.label:
         notes.append(f"the image is the feature {image!r}, the label {label!r}")
-    arrays["class_names"] = np.array(builder.info.features[label].names, np.str_)
-    arrays["notes"] = np.array(notes, np.str_)
-    return arrays
+    return {
+        "train_images": train[0],
+        "train_labels": train[1],
+        "test_images": test[0],
+        "test_labels": test[1],
+        "class_names": np.array(builder.info.features[label].names, np.str_),
+        "notes": np.array(notes, np.str_),
+    }
 
 
 def import_tfds() -> Any:
@@ -99,16 +110,13 @@ def import_tfds() -> Any:
     """
     try:
         import tensorflow_datasets as tfds  # Half a second, and not always there.
-    except ImportError as error:
+
+        _ = tfds.builder  # TFDS hides the failed import of one of its own dependencies.
+    except (ImportError, AttributeError) as error:
         raise ValueError(
             f"TFDS cannot be imported ({error}); run: "
-            "pip install tensorflow-datasets importlib_resources pillow"
-        ) from error
-    if not hasattr(tfds, "builder"):
-        raise ValueError(  # TFDS hides the failed import of one of its own dependencies.
-            "TFDS was imported without its contents, for lack of a package; run: "
             "pip install --upgrade tensorflow-datasets importlib_resources pillow"
-        )
+        ) from error
     return tfds
 
 
@@ -126,25 +134,21 @@ def keys(name: str, tfds: Any, info: Any, row: Tfds) -> tuple[str, str]:
     """
     nested = isinstance(info.features, tfds.features.FeaturesDict)
     features = dict(info.features.items()) if nested else {}
+    pair = info.supervised_keys if len(info.supervised_keys or ()) == 2 else (None, None)
     found = []
-    for given, kind, place in (
-        (row.image, tfds.features.Image, 0),
-        (row.label, tfds.features.ClassLabel, 1),
+    for given, paired, kind in (
+        (row.image, pair[0], tfds.features.Image),
+        (row.label, pair[1], tfds.features.ClassLabel),
     ):
         keys = [key for key, feature in features.items() if isinstance(feature, kind)]
-        pair = info.supervised_keys
-        paired = pair[place] if pair is not None and len(pair) == 2 else None
-        wanted = given or paired
-        if wanted in keys:
-            found.append(wanted)
-        elif len(keys) == 1 and not given:
-            found.append(keys[0])
-        else:
+        wanted = given or (paired if paired in keys or len(keys) != 1 else keys[0])
+        if wanted not in keys:
             raise ValueError(
                 f"data set {name!r} is not read as image classification, which takes one Image "
-                f"and one ClassLabel; its features are: "
+                "and one ClassLabel; its features are: "
                 + ", ".join(f"{k} ({type(f).__name__})" for k, f in features.items())
             )
+        found.append(wanted)
     return found[0], found[1]
 
 
@@ -173,55 +177,41 @@ def examples_of(
             "which only TensorFlow reads; run: pip install 'ltjax[prepare]' (or prepare it anew "
             f"elsewhere: python -m ltjax.data.prepare --dataset={name} --data_dir={elsewhere})"
         )
-    declared = builder.info.splits[split].num_examples
-    tfds = import_tfds()
+    tfds, info = import_tfds(), builder.info.splits[split]
     decoders = {undecoded: tfds.decode.SkipDecoding()} if undecoded else None
+    count = 0
     try:
         if random_access:
             source = builder.as_data_source(split=split, decoders=decoders)
-            _check_count(_records(builder, split), declared)
-            for start in range(0, len(source), _BLOCK):
-                rows = list(range(start, min(start + _BLOCK, len(source))))
-                with quiet():
-                    block = source.__getitems__(rows)
-                yield from block
+            if builder.info.file_format.value == "array_record":  # Whatever the metadata say.
+                from array_record.python import array_record_data_source as records
+
+                files = [str(file) for file in info.filepaths]
+                _check_count(len(records.ArrayRecordDataSource(files)), info.num_examples)
+            found = _in_blocks(source)
         else:
             in_order = tfds.ReadConfig(interleave_cycle_length=1)
-            found = builder.as_dataset(split=split, read_config=in_order, decoders=decoders)
-            count = 0
-            for example in tfds.as_numpy(found):
-                count += 1
-                _check_count(max(count, declared), declared)
-                yield example
-            _check_count(count, declared)
+            read = builder.as_dataset(split=split, read_config=in_order, decoders=decoders)
+            found = tfds.as_numpy(read)
+        for example in found:
+            count += 1
+            _check_count(max(count, info.num_examples), info.num_examples)
+            yield example
+        _check_count(count, info.num_examples)
     except Exception as error:  # Damaged or missing records, in whatever words.
         raise _unreadable(name, path, error) from error
 
 
-def _records(builder: Any, split: str) -> int:
-    """The number of records in the files of a split, whatever its metadata say."""
-    if builder.info.file_format.value != "array_record":
-        return builder.info.splits[split].num_examples
-    from array_record.python import array_record_data_source as records
-
-    files = [str(file) for file in builder.info.splits[split].filepaths]
-    return len(records.ArrayRecordDataSource(files))
+def _in_blocks(source: Any) -> Iterator[Mapping[str, Any]]:
+    for start in range(0, len(source), _BLOCK):
+        with quiet():
+            block = source.__getitems__(list(range(start, min(start + _BLOCK, len(source)))))
+        yield from block
 
 
 def _check_count(count: int, declared: int) -> None:
     if count != declared:
         raise ValueError(f"its metadata declare {declared} examples, its records are {count}")
-
-
-def _labelled(
-    builder: Any, split: str, image: str, label: str, *, name: str, path: pathlib.Path
-) -> bool:
-    """Whether an example of a split has a label; TFDS writes -1 where there is none."""
-    examples = examples_of(builder, split, name=name, path=path, undecoded=image)
-    first = next(examples, None)
-    if first is None:
-        raise ValueError(f"data set {name!r} has a split without examples; prepare it anew")
-    return any(example[label] >= 0 for example in itertools.chain([first], examples))
 
 
 @contextlib.contextmanager

@@ -1,13 +1,13 @@
-"""Convolutions, and which formulation of their gradients a backend gets.
+"""Convolutions whose gradients are fast on CPUs too.
 
 XLA's CPU backend computes a convolution well where its dimensions are in canonical order
 (NHWC, HWIO, NHWC), and the gradients that automatic differentiation writes badly: inside a
-`lax.scan` they are 70 to 90 times slower than outside. The formulation `own` writes both
-gradients with canonical operations, and pads what has no padding, which XLA computes at two
-fifths of the speed.
+`lax.scan` they are 70 to 90 times slower than outside. There both gradients are written with
+canonical operations, and what has no padding is padded, which XLA computes at two fifths of the
+speed otherwise.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 import functools
 from typing import Any, TypeAlias
 
@@ -15,12 +15,9 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
-from ltjax.core import trees
-
 Array: TypeAlias = jax.Array
 Pair: TypeAlias = tuple[int, int]
 Pads: TypeAlias = tuple[Pair, Pair]
-Padding: TypeAlias = str | Sequence[tuple[int, int]]
 
 _ORDER = ("NHWC", "HWIO", "NHWC")
 # Bytes of stacked shifts that one product reads: they should stay in a core's second-level cache.
@@ -28,70 +25,31 @@ _BLOCK_BYTES = 5 * 2**18
 
 
 def convolve(
-    x: Array,
-    kernel: Array,
-    *,
-    strides: Pair = (1, 1),
-    padding: Padding = "SAME",
-    formulation: str = "auto",
+    x: Array, kernel: Array, strides: Sequence[int], padding: str | Sequence[Pair], **rest: Any
 ) -> Array:
-    """Convolution of images [n, h, w, c] with a kernel [i, j, c, o].
+    """A value for `flax.linen.Conv(conv_general_dilated=...)`, in the order NHWC, HWIO, NHWC.
+
+    The backend decides how the gradients are written when JAX traces, so a program keeps what it
+    was traced with. Dilated and grouped convolutions and those over one or three axes go to XLA.
 
     Args:
-      x: images.
-      kernel: weights.
+      x: images [n, h, w, c].
+      kernel: weights [i, j, c, o].
       strides: steps along height and width.
       padding: `SAME`, `VALID` or the zeros before and behind each of the two axes.
-      formulation: a name in `FORMULATIONS`, or `auto` for what `choose` says.
-
-    Raises:
-      ValueError: where there is no such formulation.
+      rest: further arguments of `lax.conv_general_dilated`.
     """
-    if formulation == "auto":
-        formulation = choose(_backend(), kernel.shape)
-    run = trees.lookup(FORMULATIONS, formulation, "formulation of convolutions")
+    dilated = {*(rest.get("lhs_dilation") or ()), *(rest.get("rhs_dilation") or ())} - {1}
+    plain = kernel.ndim == 4 and not dilated and rest.get("feature_group_count", 1) == 1
+    if not plain or _backend() != "cpu":
+        return lax.conv_general_dilated(x, kernel, strides, padding, **rest)
     (above, below), (left, right) = (
         lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
         if isinstance(padding, str)
         else padding
     )
     pads = ((int(above), int(below)), (int(left), int(right)))
-    return run(x, kernel, (int(strides[0]), int(strides[1])), pads)
-
-
-def choose(backend: str, kernel_shape: Sequence[int]) -> str:
-    """The formulation for a backend (`cpu`, `gpu`, `tpu`) and a shape of kernel.
-
-    The only place that decides. Asked when JAX traces, so a program keeps what it was traced with.
-    """
-    return "own" if backend == "cpu" and len(kernel_shape) == 4 else "xla"
-
-
-def check(formulation: str) -> None:
-    """Refuses a name that is neither `auto` nor in `FORMULATIONS`.
-
-    Raises:
-      ValueError: with the names there are.
-    """
-    if formulation != "auto":
-        trees.lookup(FORMULATIONS, formulation, "formulation of convolutions")
-
-
-def for_flax(formulation: str = "auto") -> Callable[..., Array]:
-    """A value for `flax.linen.Conv(conv_general_dilated=...)`.
-
-    Dilated and grouped convolutions and those over one or three axes go to XLA as they are.
-    """
-
-    def run(lhs: Array, rhs: Array, window_strides: Any, padding: Any, **rest: Any) -> Array:
-        dilated = {*(rest.get("lhs_dilation") or ()), *(rest.get("rhs_dilation") or ())} - {1}
-        if rhs.ndim != 4 or dilated or rest.get("feature_group_count", 1) != 1:
-            return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **rest)
-        return convolve(
-            lhs, rhs, strides=tuple(window_strides), padding=padding, formulation=formulation
-        )
-
-    return run
+    return _with_own_gradient(x, kernel, (int(strides[0]), int(strides[1])), pads)
 
 
 def _backend() -> str:
@@ -103,10 +61,6 @@ def _backend() -> str:
 
 def _xla(x: Array, kernel: Array, strides: Pair, pads: Pads) -> Array:
     return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=_ORDER)
-
-
-def _own(x: Array, kernel: Array, strides: Pair, pads: Pads) -> Array:
-    return _with_own_gradient(x, kernel, strides, pads)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -136,11 +90,6 @@ def _own_backward(strides: Pair, pads: Pads, kept: Any, grad: Array) -> tuple[Ar
 
 
 _with_own_gradient.defvjp(_own_forward, _own_backward)
-
-FORMULATIONS: Mapping[str, Callable[..., Array]] = {
-    "xla": _xla,
-    "own": _own,
-}
 
 
 def _pointwise_gradients(

@@ -1,7 +1,7 @@
 """What a network is outside this package: two pure functions and its shapes."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,7 @@ class Network(NamedTuple):
 
     def shapes(self) -> Variables:
         """Shapes and dtypes of the variables; computes and allocates nothing."""
-        return jax.eval_shape(self.init, jax.eval_shape(lambda: jax.random.key(0)))
+        return jax.eval_shape(self.init, a_key())
 
 
 def sigmoid(network: Network) -> Network:
@@ -114,6 +114,11 @@ def central(network: Network, input_shape: tuple[int, int, int]) -> Network:
         return network.apply(variables, images, train=train, key=key)
 
     return network._replace(apply=apply, input_shape=shape)
+
+
+def a_key() -> Any:
+    """The shape of a key, to trace with."""
+    return jax.eval_shape(lambda: jax.random.key(0))
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
