@@ -4,19 +4,18 @@ import itertools
 import math
 import types
 
-import numpy as np
-import pytest
-
 from experiments.paper_004 import inside_rows
 from experiments.paper_004.rows import PAPER
 from experiments.paper_004.settings import FrankleCarbin
 from experiments.paper_004.trainings import Trainings
-from experiments.reproduce import published
-from experiments.papers.convergence import Convergence
-from experiments.reproduce import lines
+from experiments.reproduce import lines, published
 from experiments.reproduce.retrainings import Retrain
 from experiments.reproduce.rows import AGREES, DIFFERS, judge
 from experiments.reproduce.rules import Ordered
+import numpy as np
+import pytest
+
+from experiments.papers.convergence import Convergence
 from tests import fakes
 
 SETTINGS = FrankleCarbin()

@@ -3,10 +3,6 @@
 import dataclasses
 import re
 
-import jax
-import numpy as np
-import pytest
-
 from experiments.paper_000 import more_rows, pairs
 from experiments.paper_000 import splits as splits_
 from experiments.paper_000.pairs import Row
@@ -14,10 +10,13 @@ from experiments.paper_000.rows import PAPER
 from experiments.paper_000.settings import ClassHalves
 from experiments.paper_000.splits import FIGURES, REDRAWN, TICKET, named
 from experiments.paper_000.trainings import Trainings
-from experiments.reproduce import published
-from experiments.reproduce import driver, effects, page
+from experiments.reproduce import driver, effects, page, published
 from experiments.reproduce.rows import NOT_COMPARABLE, judge
 from experiments.reproduce.rules import Absent
+import jax
+import numpy as np
+import pytest
+
 from ltjax.lottery import arms
 from ltjax.statistics import intervals
 from ltjax.storage.journal import Journal

@@ -4,19 +4,18 @@ import dataclasses
 import functools
 import json
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import pytest
-
-from experiments.reproduce import published
-from experiments.reproduce import driver
+from experiments.reproduce import driver, published
 from experiments.reproduce.lab import Lab, Task
 from experiments.reproduce.papers import PAPERS
 from experiments.reproduce.rows import Experiment, Paper
 from experiments.reproduce.rules import Absent
 from experiments.reproduce.searches import Search
 from experiments.reproduce.settings import PaperSettings
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
 from experiments.transfer_ticket import TransferTicket
 from ltjax import lottery, report
 from ltjax.command.config import setting

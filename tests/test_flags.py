@@ -4,15 +4,15 @@ import dataclasses
 import typing
 
 from absl import flags
+from experiments.paper_000.settings import ClassHalves
+from experiments.paper_002.settings import MultipleTickets
+from experiments.paper_004.settings import FrankleCarbin
+from experiments.reproduce.papers import PAPERS
 import pytest
 
 from experiments import benchmark, report, settings, transfer_ticket
 from experiments.benchmark import Benchmark
-from experiments.paper_000.settings import ClassHalves
-from experiments.paper_002.settings import MultipleTickets
-from experiments.paper_004.settings import FrankleCarbin
 from experiments.report import Report
-from experiments.reproduce.papers import PAPERS
 from experiments.settings import FindTicket
 from experiments.transfer_ticket import TransferTicket
 from ltjax.command import config

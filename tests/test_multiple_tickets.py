@@ -2,17 +2,16 @@
 
 import dataclasses
 
-import numpy as np
-import pytest
-
 from experiments.paper_002 import common, rounds
 from experiments.paper_002.rows import PAPER
 from experiments.paper_002.settings import MultipleTickets
 from experiments.paper_002.trainings import Trainings
-from experiments.reproduce import published
-from experiments.reproduce import driver, effects, figures, page, works
+from experiments.reproduce import driver, effects, figures, page, published, works
 from experiments.reproduce.rows import AGREES, DIFFERS, NOT_COMPARABLE, judge
 from experiments.reproduce.rules import Absent
+import numpy as np
+import pytest
+
 from ltjax import models
 from tests import fakes
 

@@ -3,9 +3,8 @@
 import json
 import pathlib
 
-import pytest
-
 from experiments.reproduce import published
+import pytest
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared" / "papers" / "published.json"
 

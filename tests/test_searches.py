@@ -1,12 +1,12 @@
 """The searches of the papers: what a round sets back, and what its records are judged on."""
 
+from experiments.reproduce.lab import Lab, Task
+from experiments.reproduce.retrainings import Retrain
+from experiments.reproduce.searches import Search
 import jax
 import numpy as np
 import pytest
 
-from experiments.reproduce.lab import Lab, Task
-from experiments.reproduce.retrainings import Retrain
-from experiments.reproduce.searches import Search
 from experiments.settings import FindTicket
 from ltjax import lottery
 from tests.conftest import assert_trees_equal, trees_differ

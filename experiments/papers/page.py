@@ -20,10 +20,10 @@ from experiments.papers.paper import Figure, Paper
 from experiments.papers.published import Entry, Published
 from experiments.papers.results import Results
 from ltjax.command import config
+from ltjax.command.paths import write_whole
 from ltjax.report import document, style
 from ltjax.report.document import Cell, Fold, Pairs, Part, Picture, Table, Text, plain
 from ltjax.statistics import analysis
-from ltjax.command.paths import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawn

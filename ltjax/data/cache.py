@@ -5,7 +5,6 @@ it; one that is damaged all the same is noticed and built again.
 """
 
 from collections.abc import Callable
-import os
 import pathlib
 from typing import BinaryIO, TypeVar
 import zipfile
