@@ -12,6 +12,8 @@ import zipfile
 from absl import logging
 import numpy as np
 
+from ltjax.command import paths
+
 Arrays = dict[str, np.ndarray]
 T = TypeVar("T")
 
