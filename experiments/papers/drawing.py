@@ -31,6 +31,10 @@ Curve = tuple[Sequence[float], Sequence[float]]
 """Steps and values."""
 
 
+_STEPS, _ACCURACY = "steps to convergence", "test accuracy at convergence (%)"
+_CONVERGENCE: Mapping[str, Measure] = {_STEPS: convergence_step, _ACCURACY: converged_accuracy}
+
+
 def drawing_of(
     caption: str,
     needs: Sequence[Trainings],
@@ -56,8 +60,9 @@ def against_density(
     by: draw.XAxis = "density",
     bars: bool = True,
     band: bool = False,
+    measures: Mapping[str, Measure] | None = None,
 ) -> Drawing:
-    """Steps to convergence and accuracy there, against density or the number of kept weights.
+    """Measures against density or the number of kept weights, a panel each.
 
     Args:
       *every: the series.
@@ -66,6 +71,7 @@ def against_density(
       by: `density` or `weights`.
       bars: from the smallest to the largest trial.
       band: 95 % intervals of the mean.
+      measures: by label of the axis; steps to convergence and accuracy there by default.
     """
 
     def make(results: Results) -> "Figure | None":
@@ -79,16 +85,14 @@ def against_density(
                 _line(s, results, lines[s.label], measure, by, bars=bars, band=band) for s in drawn
             ]
 
+        looks: Mapping[str, dict[str, Any]] = {
+            _STEPS: {"y_from": 0.0, "whole": True},
+            _ACCURACY: {"zoom": True, "percent": True},
+        }
         panels = [
-            draw.Panel(
-                lines=drawn_by(convergence_step), y_label="steps to convergence", y_from=0.0,
-                whole=True,
-            ),
-            draw.Panel(
-                lines=drawn_by(converged_accuracy), y_label="test accuracy at convergence (%)",
-                zoom=True, percent=True,
-            ),
-        ]  # fmt: skip
+            draw.Panel(lines=drawn_by(measure), y_label=label, **looks.get(label, {}))
+            for label, measure in (measures or _CONVERGENCE).items()
+        ]
         return draw.lines(
             panels,
             x_label="weights kept" if by == "weights" else "weights kept (% of the prunable)",
@@ -102,7 +106,8 @@ def against_density(
         said.append("bars: minimum and maximum")
     if band:
         said.append("bands: 95 % intervals of the mean")
-    said.append("a line is cut where fewer than half of the trials converged")
+    if measures is None:
+        said.append("a line is cut where fewer than half of the trials converged")
     return drawing_of_series("; ".join(said), every, make)
 
 
@@ -114,7 +119,7 @@ def _line(
     for p in points:
         x = p.kept if by == "weights" else POINTS * p.nominal
         found = [v for r in p.records if (v := measure(series, results, r)) is not None]
-        if not shown(series, results, p):
+        if not found or not shown(series, results, p):
             rows.append((x, *[np.nan] * 5))
             continue
         inside = intervals.mean(by_trial(series, results, p, measure)) if band else None

@@ -163,11 +163,11 @@ class Series:
         def pick(results: Results) -> Line:
             found = [p for p in self.points(results) if low <= p.nominal <= high]
             if beside is not None:
-                theirs = {p.number for p in beside.points(results) if _says(beside, results, p)}
+                theirs = {p.number for p in beside.points(results) if shown(beside, results, p)}
                 found = [p for p in found if p.number in theirs]
             if not found:
                 raise Missing(NOT_TRAINED)
-            found = [p for p in found if _says(self, results, p)]
+            found = [p for p in found if shown(self, results, p)]
             if not found:
                 raise Missing(LOST)
             return found
@@ -191,11 +191,11 @@ class Place(NamedTuple):
 
 
 def shown(series: Series, results: Results, point: Point) -> bool:
-    """Whether at least half of the trainings converged; else a line is cut (reading 4.3)."""
-    assert series.criterion is not None
-    found = [results.converged(r, series.criterion).step is not None for r in point.records]
+    """Whether at least half of the trainings converged; else a line is cut (reading 4.3).
+
+    Where nothing is asked of convergence, every level is shown.
+    """
+    if (how := series.criterion) is None:
+        return True
+    found = [results.converged(record, how).step is not None for record in point.records]
     return 2 * sum(found) >= len(found) > 0
-
-
-def _says(series: Series, results: Results, point: Point) -> bool:
-    return series.criterion is None or shown(series, results, point)
