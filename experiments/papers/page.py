@@ -164,7 +164,46 @@ def write(runs: Sequence[tuple[Paper, Results]], where: pathlib.Path) -> str:
                 write_whole(figures / f"{name}.png", style.png(figure))
                 write_whole(figures / f"{name}.svg", style.svg(figure))
     write_whole(where / "report.html", page(chapters))
+    write_whole(where / "results.md", "\n".join(map(markdown, chapters)))
     return f"{summary(chapters)}\nreport: {where / 'report.html'}"
+
+
+def markdown(each: Chapter) -> str:
+    """The verdicts of a run as a page of Markdown, with its command and machine."""
+    run, settings, usual = each.results.run, each.results.settings, each.paper.make()
+    changed = [
+        f"--{name}={plain(value).replace(', ', ',')}"
+        for name, value in config.as_dict(settings, identity_only=True).items()
+        if value != config.as_dict(usual)[name]
+    ]
+    made = run.latest_provenance()
+    name = each.paper.figures.__module__.rpartition(".")[2]
+    chosen = ",".join(s.figure.id for s in each.sections)
+    command = " ".join([f"python -m experiments.{name} --experiments={chosen}", *changed])
+    lines = [
+        f"# {each.paper.title}",
+        "",
+        f"`{command}`",
+        "",
+        f"Machine: {made.get('device_count', '?')} device(s) {made.get('device_kind', '?')}; "
+        + ", ".join(f"{k} {v}" for k, v in sorted(made.get("versions", {}).items()))
+        + ".",
+        "",
+        f"{_counted(each, VERDICTS)}; {each.counts[AGREES] - each.by_chance:.1f} agreements beyond "
+        "chance.",
+    ]
+    heads = "| entry | in the paper | theirs | ours | n | verdict | chance | rule |"
+    for s in each.sections:
+        lines += ["", f"## {s.figure.id}: {s.figure.shows}", ""]
+        if not s.verdicts:
+            lines.append("No claims.")
+            continue
+        lines += [heads, "|---|---|---|---|---|---|---|---|"]
+        for v in s.verdicts:
+            cells = _verdict(v, each.paper.published, shortened=bool(s.shortened))
+            texts = [cell.text if isinstance(cell, Cell) else cell for cell in cells]
+            lines.append(f"| {' | '.join(' '.join(t.split()).replace('|', '/') for t in texts)} |")
+    return "\n".join([*lines, ""])
 
 
 def summary(chapters: Sequence[Chapter]) -> str:
