@@ -24,19 +24,20 @@ class Block(nn.Module):
 
     def __init__(self, before: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.conv_0 = nn.Conv2d(before, channels, 3, stride, 1, bias=False)
-        self.norm_0 = nn.BatchNorm2d(channels)
-        self.conv_1 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.norm_1 = nn.BatchNorm2d(channels)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or before != channels:
-            self.shortcut.append(nn.Conv2d(before, channels, 1, stride, bias=False))
-            self.shortcut.append(nn.BatchNorm2d(channels))
+        first = _normed(before, channels, 3, stride)
+        self.body = nn.Sequential(*first, nn.ReLU(inplace=True), *_normed(channels, channels, 3))
+        same = stride == 1 and before == channels
+        self.shortcut = nn.Sequential(*([] if same else _normed(before, channels, 1, stride)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Activations [n, c, h, w] to [n, channels, h / stride, w / stride]."""
-        y = functional.relu(self.norm_0(self.conv_0(x)), inplace=True)
-        return functional.relu(self.norm_1(self.conv_1(y)) + self.shortcut(x), inplace=True)
+        return functional.relu(self.body(x) + self.shortcut(x), inplace=True)
+
+
+def _normed(before: int, channels: int, size: int, stride: int = 1) -> list[nn.Module]:
+    padding = size // 2
+    conv = nn.Conv2d(before, channels, size, stride, padding, bias=False)
+    return [conv, nn.BatchNorm2d(channels)]
 
 
 def network(work: Work) -> nn.Module:
@@ -87,11 +88,7 @@ def _lrn_block(before: int, channels: int) -> list[nn.Module]:
 
 
 def _resnet(channels: int, widths: tuple[int, ...], blocks: int) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Conv2d(channels, widths[0], 3, padding=1, bias=False),
-        nn.BatchNorm2d(widths[0]),
-        nn.ReLU(inplace=True),
-    ]
+    layers = [*_normed(channels, widths[0], 3), nn.ReLU(inplace=True)]
     before = widths[0]
     for stage, width in enumerate(widths):
         for number in range(blocks):

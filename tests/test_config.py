@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from ltjax.command import config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Find:
+class Find(config.Settings):
     model: str = config.setting("lenet-300-100", "Network by name.")
     levels: int = config.setting(8, "Rounds of pruning.", unit="rounds")
     rate: float = config.setting(0.2, "Share of the kept weights pruned a round.")
@@ -31,16 +32,17 @@ PRESETS = {
 }
 
 
-def parse(*args, cls=Transfer, presets=PRESETS):
+def parse(*args, default="", presets=PRESETS):
     values = flags.FlagValues()
-    read = config.define_flags(cls, values, presets=presets)
+    read = config.define_flags(Transfer, values, presets=presets, default=default)
     values(["binary", *args])
-    return read()
+    made = read()
+    assert read.given == {arg[2:].partition("=")[0] for arg in args} - {"preset"}
+    return made
 
 
 def test_no_flags_give_the_defaults():
-    assert parse() == Transfer()
-    assert parse(presets=None) == Transfer()
+    assert parse() == parse(presets=None) == Transfer()
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_no_flags_give_the_defaults():
         ("--levels=3", "levels", 3),
         ("--rate=1", "rate", 1.0),
         ("--early", "early", True),
-        ("--noearly", "early", False),
+        ("--early=false", "early", False),
         ("--reset=weights,norm", "reset", ("weights", "norm")),
         ("--reset=", "reset", ()),
         ("--target=xor", "target", "xor"),
@@ -63,17 +65,39 @@ def test_a_flag_sets_its_field_and_no_other(arg, field, value):
 
 
 @pytest.mark.parametrize(
-    ("args", "levels", "rate"),
+    ("args", "default", "levels", "rate"),
     [
-        (["--preset=quick"], 2, 0.5),
-        (["--preset=quick", "--levels=5"], 5, 0.5),
-        (["--levels=8", "--preset=quick"], 8, 0.5),  # The default, given explicitly.
-        (["--rate=0.1"], 8, 0.1),
+        (["--preset=quick"], "", 2, 0.5),
+        (["--preset=quick", "--levels=5"], "", 5, 0.5),
+        (["--levels=8", "--preset=quick"], "", 8, 0.5),  # The default, given explicitly.
+        (["--rate=0.1"], "", 8, 0.1),
+        ([], "paper", 12, 1.0),
+        (["--preset="], "paper", 12, 1.0),
+        (["--preset=quick"], "paper", 2, 0.5),
+        (["--preset=quick", "--rate=0.2"], "paper", 2, 0.2),
     ],
 )
-def test_flag_wins_over_preset_wins_over_default(args, levels, rate):
-    read = parse(*args)
+def test_a_flag_wins_over_a_preset_over_the_default_preset_over_the_default(
+    args, default, levels, rate
+):
+    read = parse(*args, default=default)
     assert (read.levels, read.rate) == (levels, rate)
+    assert read.reset == (("weights", "norm") if default else ("weights",))
+    words = dict(arg[2:].split("=") for arg in args)
+    changes = {name: type(getattr(read, name))(text) for name, text in words.items()
+               if name != "preset"}  # fmt: skip
+    name = words.get("preset", "")
+    assert config.preset(Transfer, PRESETS, name, default=default, **changes) == read
+
+
+def test_the_default_preset_is_the_default_that_the_help_shows():
+    values = flags.FlagValues()
+    _ = config.define_flags(Find, values, presets=PRESETS, default="paper")
+    shown = " ".join(values.get_help().split())
+    assert "--levels: Rounds of pruning. [rounds] (default: '12')" in shown
+    assert (
+        "A set of settings: quick, paper. Flags beside it win over it. (default: 'paper')" in shown
+    )
 
 
 def test_preset_values_take_the_type_of_their_field():
@@ -82,15 +106,32 @@ def test_preset_values_take_the_type_of_their_field():
     assert type(read.rate) is float
 
 
-def test_unknown_preset_names_the_near_ones():
+@pytest.mark.parametrize(
+    "make", [lambda: parse("--preset=quik"), lambda: config.preset(Find, PRESETS, "quik")]
+)
+def test_unknown_preset_names_the_near_ones(make):
     with pytest.raises(ValueError, match=r"no preset 'quik'; did you mean quick\? there are"):
-        parse("--preset=quik")
+        make()
 
 
 @pytest.mark.parametrize("row", [{"level": 2}, {"levels": 2.5}, {"levels": True}])
 def test_a_preset_that_does_not_fit_fails_at_once(row):
     with pytest.raises((KeyError, AssertionError)):
         config.define_flags(Find, flags.FlagValues(), presets={"bad": row})
+
+
+def test_a_field_again_has_another_default_and_the_same_rules():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Few(Find):
+        levels: int = config.override(Find, "levels", 3, alias="rounds", within="[1, 4]")
+
+    values = flags.FlagValues()
+    read = config.define_flags(Few, values)
+    assert "Rounds of pruning. [rounds; [1, 4]; also --rounds]" in values.get_help()
+    values(["binary", "--rounds=4"])
+    assert (Few().levels, read().levels, read.given) == (3, 4, {"levels"})
+    with pytest.raises(ValueError, match=r"levels lies in \[1, 4\]; got 5"):
+        Few(levels=5)
 
 
 @pytest.mark.parametrize("arg", ["--levels=many", "--rate=x", "--modle=lenet"])
@@ -152,34 +193,27 @@ def test_steps(text, examples, batch, expected):
     assert config.steps(text, examples=examples, batch=batch) == expected
 
 
-@pytest.mark.parametrize("text", ["12", "", "ep", "-1ep", "1.5it", "3epochs", "1e3it", "end", "it"])
-def test_a_duration_without_a_unit_is_refused(text):
-    with pytest.raises(ValueError, match="as 50000it or 160ep; got") as caught:
-        config.steps(text, examples=10, batch=2)
-    assert repr(text) in str(caught.value)
-
-
 def test_lists_of_numbers():
     assert config.pairs("conv=0.1, dense=0.2") == {"conv": 0.1, "dense": 0.2}
-    assert config.pairs("") == {}
     assert config.floats("1.0,.5") == (1.0, 0.5)
-    assert config.floats("") == ()
+    assert (config.pairs(""), config.floats("")) == ({}, ())
+
+
+_STEPS = functools.partial(config.steps, examples=10, batch=2)
+_UNIT = ("12", "", "ep", "-1ep", "1.5it", "3epochs", "1e3it", "end", "it")
 
 
 @pytest.mark.parametrize(
     ("read", "text", "message"),
     [
-        (config.pairs, "conv", "name=number"),
-        (config.pairs, "=0.1", "name=number"),
-        (config.pairs, "conv=0.1,", "name=number"),
+        *((_STEPS, text, f"as 50000it or 160ep; got {text!r}") for text in _UNIT),
+        *((config.pairs, text, "name=number") for text in ("conv", "=0.1", "conv=0.1,")),
+        *((config.floats, text, "finite number") for text in ("1,,2", "nan", "inf")),
         (config.pairs, "conv=x", "finite number"),
         (config.pairs, "conv=1,conv=2", "twice"),
-        (config.floats, "1,,2", "finite number"),
-        (config.floats, "nan", "finite number"),
-        (config.floats, "inf", "finite number"),
     ],
 )
-def test_bad_lists_of_numbers_are_one_line(read, text, message):
+def test_a_text_that_cannot_be_read_is_one_line(read, text, message):
     with pytest.raises(ValueError, match=message) as caught:
         read(text)
     assert "\n" not in str(caught.value)

@@ -171,9 +171,10 @@ class Flags(Generic[T]):
     def __init__(
         self, cls: type[T], flag_values: flags.FlagValues, presets: Presets, default: str
     ) -> None:
-        self._cls, self._flags = cls, flag_values
-        self._presets = {name: _typed(cls, row) for name, row in presets.items()}
-        self._base = _defaults(cls) | (self._presets[default] if default else {})
+        self._cls, self._flags, self._presets = cls, flag_values, presets
+        for name in presets:  # One that does not fit fails at once.
+            _ = _values(cls, presets, name)
+        self._base = _values(cls, presets, default)
         for field in dataclasses.fields(cast(Any, cls)):
             define, value = _KINDS[_kinds(cls)[field.name]].define, self._base[field.name]
             _ = define(field.name, _plain(value), _help(field), flag_values=flag_values)
@@ -190,13 +191,13 @@ class Flags(Generic[T]):
           ValueError: where there is no such preset, both names of a flag are given, or a value
             breaks the rule of its field or acts on nothing.
         """
-        given = _typed(self._cls, {name: self._flags[name].value for name in self.given})
-        made = self._cls(**(self._base | self._row | given))
+        given = {name: self._flags[name].value for name in self.given}
+        made = self._cls(**(self._base | self._row | _typed(self._cls, given)))
         for field in dataclasses.fields(cast(Any, made)):
             name, alias, acts = field.name, field.metadata["alias"], field.metadata["acts"]
             if alias and 0 < self._flags[alias].present < self._flags[name].present:
                 raise ValueError(f"{name} and {alias} are one flag; give one of them")
-            changed = name in given and given[name] != self._base[name]
+            changed = name in given and getattr(made, name) != self._base[name]
             if acts is not None and changed and not acts[0](made):
                 raise ValueError(f"{name} has no effect {acts[1]}; drop it")
         return made
@@ -213,10 +214,10 @@ class Flags(Generic[T]):
 
     @property
     def _row(self) -> dict[str, Any]:
-        chosen = self._flags["preset"] if self._presets else None
-        if chosen is None or not chosen.present or not chosen.value:
+        flag = self._flags["preset"] if self._presets else None
+        if flag is None or not flag.present or not flag.value:
             return {}
-        return trees.lookup(self._presets, chosen.value, "preset")
+        return _typed(self._cls, trees.lookup(self._presets, flag.value, "preset"))
 
 
 def define_flags(
@@ -249,15 +250,15 @@ def preset(
     Raises:
       ValueError: where there is no such preset, or a value breaks the rule of its field.
     """
-    rows = [trees.lookup(presets, chosen, "preset") for chosen in (default, name) if chosen]
-    values = _defaults(cls)
-    for row in (*rows, changes):
-        values |= _typed(cls, row)
-    return cls(**values)
+    return cls(**(_values(cls, presets, default, name) | _typed(cls, changes)))
 
 
-def _defaults(cls: Any) -> dict[str, Any]:
-    return {field.name: field.default for field in dataclasses.fields(cls)}
+def _values(cls: Any, presets: Presets, *names: str) -> dict[str, Any]:
+    """The defaults of the class under the presets named, the later ones on top."""
+    values = {field.name: field.default for field in dataclasses.fields(cls)}
+    for name in filter(None, names):
+        values |= _typed(cls, trees.lookup(presets, name, "preset"))
+    return values
 
 
 def _help(field: dataclasses.Field) -> str:
@@ -291,7 +292,7 @@ def from_dict(cls: type[T], values: Any, *, what: str) -> T:
     Raises:
       ValueError: where they are no settings of this class, or break the rule of a field.
     """
-    known = _defaults(cls).keys() & (values if isinstance(values, Mapping) else ())
+    known = _kinds(cls).keys() & (values if isinstance(values, Mapping) else ())
     if not known:
         raise ValueError(f"{what} holds no settings of {cls.__name__}; give another")
     found = {name: values[name] for name in known}
