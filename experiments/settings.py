@@ -1,6 +1,6 @@
 """The settings of a search, which every other binary begins from."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 import dataclasses
 import functools
 import re
@@ -264,13 +264,16 @@ PRESETS = {
 }
 
 
-def overridden(settings: FindTicket, parts: Sequence[str], *, named: str) -> FindTicket:
+def overridden(
+    settings: FindTicket, parts: Sequence[str], *, named: str, known: Collection[str] = ()
+) -> FindTicket:
     """The settings of a search with some of them given as `name=value`.
 
     Args:
       settings: what holds where nothing is given.
       parts: what is given; + stands for , in lists.
       named: the flag that they come from.
+      known: names that may be given; all by default.
 
     Raises:
       ValueError: an unknown name, one that is given twice, or a value that breaks its rule.
@@ -281,9 +284,9 @@ def overridden(settings: FindTicket, parts: Sequence[str], *, named: str) -> Fin
     given = []
     for part in parts:
         name, equals, text = part.partition("=")
-        if name not in fields or not equals:
-            known = trees.unknown(name, fields, "setting")
-            raise ValueError(f"{named} takes name=value; {known}")
+        if name not in (known or fields) or not equals:
+            wrong = trees.unknown(name, known or fields, "setting")
+            raise ValueError(f"{named} takes name=value; {wrong}")
         listed = isinstance(fields[name].default, tuple)
         given.append(f"--{name}={text.replace('+', ',') if listed else text}")
     try:

@@ -23,17 +23,15 @@ import dataclasses
 import functools
 from typing import Any
 
-from absl import flags
 import jax
 
 from experiments import build, find_ticket, running
 from experiments.running import Job
 from experiments.settings import PRESETS as FIND_PRESETS
-from experiments.settings import FindTicket, check_classes, check_width
+from experiments.settings import FindTicket, check_classes, check_width, overridden
 from ltjax import data, lottery
 from ltjax.command import config
 from ltjax.command.config import setting
-from ltjax.core import trees
 from ltjax.lottery import Level, Ticket
 from ltjax.lottery.arms import CONTROLS, STARTS, check_arms, check_fits, head_of
 from ltjax.models import Network
@@ -185,24 +183,7 @@ def target_settings(settings: TransferTicket, source: FindTicket) -> FindTicket:
         # Published statistics belong to the source's data.
         normalize=source.normalize if source.normalize in ("own", "unit") else "own",
     )
-    values, given = flags.FlagValues(), list[str]()
-    read = config.define_flags(
-        FindTicket, values, presets={"source": config.as_dict(moved)}, default="source"
-    )
-    for part in settings.on_target:
-        name, equals, text = part.partition("=")
-        if name not in _ON_TARGET or not equals:
-            raise ValueError(
-                f"on_target takes name=value; {trees.unknown(name, _ON_TARGET, 'setting')}"
-            )
-        given.append(f"--{name}={text.replace('+', ',') if name == 'milestones' else text}")
-    try:
-        _ = values(["on_target", *given])
-        if len(read.given) < len(given):
-            raise ValueError("a setting is given twice; give it once")
-        return read()
-    except (ValueError, flags.Error) as error:
-        raise ValueError(f"on_target: {error}") from error
+    return overridden(moved, settings.on_target, named="on_target", known=_ON_TARGET)
 
 
 def open_run(settings: TransferTicket) -> RunDirectory:
