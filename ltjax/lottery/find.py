@@ -40,7 +40,6 @@ def find(
     judge: str = "last",
     rewind: int | str = 0,
     reset: Collection[str] = RESETS,
-    snapshot: int | None = None,
     score: str = "magnitude",
     score_at: str = "end",
     score_batch: int = 0,
@@ -66,8 +65,6 @@ def find(
       rewind: step to which each round rewinds, or `end` for the end of the dense network's
         training (a full training follows it).
       reset: what is rewound, of `RESETS` (see `rewound`).
-      snapshot: step whose weights are theta_k where the rounds go back to the beginning or the
-        end; by default the rewind step, or 0.
       score: a row of `pruning.SCORES`.
       score_at: `end` rates theta_S, `start` the weights that the level began with.
       score_batch: examples of the batch for scores with gradients; 0 means the batch size.
@@ -81,14 +78,12 @@ def find(
       ValueError: before anything is compiled, for settings that do not fit each other.
     """
     first = rewind if isinstance(rewind, int) else 0
-    theta_k_at = first if snapshot is None else snapshot
     _check(
         *(trainer, dataset, plan),
         replicates=replicates,
         validation=validation,
         rewind=rewind,
         reset=reset,
-        snapshot=theta_k_at,
         mask=mask,
     )
     _ = trees.lookup(pruning.SCORES, score, "score")
@@ -121,7 +116,7 @@ def find(
                 data,
                 first=start.first,
                 opt_state=start.opt_state,
-                snapshot=None if number and start.first == theta_k_at else theta_k_at,
+                snapshot=None if number and start.first == first else first,
                 failed_step=failed_step,
                 resume=resume,
                 observe=observe,
@@ -276,7 +271,6 @@ def _check(
     validation: int,
     rewind: int | str,
     reset: Collection[str],
-    snapshot: int,
     mask: Mask | None,
 ) -> None:
     check(trainer, dataset, validation=validation)
@@ -291,9 +285,6 @@ def _check(
         raise ValueError(
             f"the rewind step must lie in 0..{steps} (the length), or be 'end'; got {rewind!r}"
         )
-    if not 0 <= snapshot <= steps or (late and snapshot != rewind):
-        where = f"the rewind step {rewind}" if late else f"a step in 0..{steps}"
-        raise ValueError(f"snapshot must be {where}; got {snapshot}")
     if "schedule" not in reset and steps * (plan.levels + 1) >= 2**31:
         raise ValueError(
             f"the schedule goes on for {steps} steps at each of {plan.levels + 1} levels, "

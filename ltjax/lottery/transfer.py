@@ -56,7 +56,6 @@ def transfer(
     judge: str = "last",
     repeats: int = 1,
     phase: str = "target",
-    snapshot: int | None = None,
     stop: Stop | None = None,
     together: bool = False,
     keep: Keeper = once,
@@ -87,7 +86,6 @@ def transfer(
       repeats: how often each control is drawn and trained; start points are trained once.
       phase: `target`, or `source` to train again on the data of the search: with its key, in its
         batches.
-      snapshot: a step that is evaluated too, as that of theta_k was in the search.
       stop: see `Trainer.train`.
       together: train all levels as one population, which keeps every device busy while some
         members stop early, and needs memory for all of them; the tickets must come from one
@@ -182,7 +180,6 @@ def transfer(
             done = trainer.train(
                 members,
                 data,
-                snapshot=snapshot,
                 failed_step=failed,
                 resume=resume,
                 observe=observe,
