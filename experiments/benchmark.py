@@ -30,7 +30,7 @@ import sys
 from typing import Any
 
 from experiments.benchmark_work import WORKS, Work
-from ltjax.command import config, paths
+from ltjax.command import config, launch, paths
 from ltjax.command.config import setting
 
 _JUDGED = 15_000  # Test and validation images of one evaluation.
@@ -289,4 +289,4 @@ def main(settings: Benchmark) -> int:
 
 if __name__ == "__main__":
     _SETTINGS = config.define_flags(Benchmark)
-    config.run(lambda: main(_SETTINGS()), again="the same command starts anew", ending=end_children)
+    launch.run(lambda: main(_SETTINGS()), again="the same command starts anew", ending=end_children)

@@ -20,7 +20,7 @@ from experiments import build, running
 from experiments.running import Job
 from experiments.settings import PRESETS, FindTicket
 from ltjax import lottery
-from ltjax.command import config
+from ltjax.command import config, launch
 from ltjax.data import Dataset
 from ltjax.lottery import Level
 from ltjax.storage import tickets as storage
@@ -99,4 +99,4 @@ def main(settings: FindTicket) -> int:
 
 if __name__ == "__main__":
     _SETTINGS = config.define_flags(FindTicket, presets=PRESETS)
-    config.run(lambda: main(_SETTINGS()))
+    launch.run(lambda: main(_SETTINGS()))

@@ -14,7 +14,7 @@ import dataclasses
 from absl import flags
 
 from experiments.papers import page, reproduce
-from ltjax.command import config, paths
+from ltjax.command import config, launch, paths
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def main(settings: Report, runs: Sequence[str]) -> int:
 if __name__ == "__main__":
     _SETTINGS = config.define_flags(Report)
     flags.FLAGS.set_gnu_getopt(True)  # Flags may follow the directories.
-    config.run(
+    launch.run(
         lambda runs: main(_SETTINGS(), runs),
         arguments="directories of runs",
         again="the same command starts anew",

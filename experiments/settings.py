@@ -281,18 +281,18 @@ def overridden(
     values, fields = flags.FlagValues(), {f.name: f for f in dataclasses.fields(FindTicket)}
     plain = {"settings": config.as_dict(settings)}
     read = config.define_flags(FindTicket, values, presets=plain, default="settings")
-    given = []
+    given = dict[str, str]()
     for part in parts:
         name, equals, text = part.partition("=")
         if name not in (known or fields) or not equals:
             wrong = trees.unknown(name, known or fields, "setting")
             raise ValueError(f"{named} takes name=value; {wrong}")
+        if name in given:
+            raise ValueError(f"{named} gives {name} twice; give it once")
         listed = isinstance(fields[name].default, tuple)
-        given.append(f"--{name}={text.replace('+', ',') if listed else text}")
+        given[name] = text.replace("+", ",") if listed else text
     try:
-        _ = values([named, *given])
-        if len(read.given) < len(given):
-            raise ValueError("a setting is given twice; give it once")
+        _ = values([named, *(f"--{name}={text}" for name, text in given.items())])
         return read()
     except (ValueError, flags.Error) as error:
         raise ValueError(f"{named}: {error}") from error

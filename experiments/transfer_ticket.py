@@ -30,7 +30,7 @@ from experiments.running import Job
 from experiments.settings import PRESETS as FIND_PRESETS
 from experiments.settings import FindTicket, check_classes, check_width, overridden
 from ltjax import data, lottery
-from ltjax.command import config
+from ltjax.command import config, launch
 from ltjax.command.config import setting
 from ltjax.lottery import Level, Ticket
 from ltjax.lottery.arms import CONTROLS, STARTS, check_arms, check_fits, head_of
@@ -297,4 +297,4 @@ def main(settings: TransferTicket, chosen: Collection[str] = ()) -> int:
 
 if __name__ == "__main__":
     _SETTINGS = config.define_flags(TransferTicket, presets=PRESETS)
-    config.run(lambda: main(_SETTINGS(), _SETTINGS.chosen))
+    launch.run(lambda: main(_SETTINGS(), _SETTINGS.chosen))

@@ -222,7 +222,7 @@ def test_a_text_that_cannot_be_read_is_one_line(read, text, message):
 BINARY = """
 import dataclasses, os, sys
 from absl import logging
-from ltjax.command import config
+from ltjax.command import config, launch
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(config.Settings):
@@ -260,7 +260,7 @@ def main():
     print("levels", settings.levels)
 
 if __name__ == "__main__":
-    config.run(main)
+    launch.run(main)
 """
 
 

@@ -15,7 +15,7 @@ from experiments.benchmark import Benchmark
 from experiments.report import Report
 from experiments.settings import FindTicket
 from experiments.transfer_ticket import TransferTicket
-from ltjax.command import config
+from ltjax.command import config, launch
 
 PRESETS = {
     FindTicket: settings.PRESETS,
@@ -146,7 +146,7 @@ def test_messages_name_a_flag_as_it_was_typed():
     message = "replicates lies in [1, 10000], more_replicates and --xor_replicates not"
     values(["binary", "--trials=0", "--xor_replicates=3"])
     typed = "trials lies in [1, 10000], more_replicates and --xor_replicates not"
-    assert config.as_typed(message, values) == typed
+    assert launch.as_typed(message, values) == typed
 
 
 COMMON = {"data_dir", "out", "devices", "layout", "save_seconds", "seed", "dry_run"}

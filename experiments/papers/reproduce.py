@@ -15,7 +15,7 @@ from experiments.papers.paper import Figure, Paper, table
 from experiments.papers.results import Results
 from experiments.papers.trainings import Piece
 from experiments.papers.workshop import Workshop
-from ltjax.command import config
+from ltjax.command import config, launch
 from ltjax.command.progress import Progress, duration
 from ltjax.core import trees
 from ltjax.statistics import analysis
@@ -29,7 +29,7 @@ _UNIT = 3e-3  # Of work: about a microsecond of one core for each step and weigh
 def binary(paper: Paper) -> None:
     """Runs a paper as a program: its flags, its exit code."""
     flags = config.define_flags(paper.settings, presets=paper.presets, default="paper")
-    config.run(lambda: main(paper, flags(), flags.given))
+    launch.run(lambda: main(paper, flags(), flags.given))
 
 
 def main(paper: Paper, settings: Any, given: Collection[str] = ()) -> int:

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 import jax
 
-from ltjax.command import config, paths
+from ltjax.command import launch, paths
 from ltjax.training.records import Record, dumps, loads
 
 _DISTRIBUTIONS = {
@@ -143,7 +143,7 @@ class RunDirectory:
                 self._locked = False
                 os.close(lock)
         except BaseException as error:
-            if not config.is_full(error):
+            if not launch.is_full(error):
                 raise
             raise OSError(
                 f"the disk of {self.path} is full; make room, and the same command goes on where "
