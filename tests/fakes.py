@@ -1,7 +1,5 @@
 """Made-up trainings, to judge the rules of the papers."""
 
-import numpy as np
-
 from ltjax.training.records import Record
 
 
@@ -49,7 +47,7 @@ def record(accuracy=0.9, *, replicate=0, level=0, best_step=10, curve=None, loss
 
 
 class Results:
-    """What `reproduce.trained.Results` gives, of made-up pieces.
+    """What `papers.results.Results` gives, of made-up pieces.
 
     Args:
       pieces: records by name of the piece.
@@ -59,6 +57,9 @@ class Results:
     def __init__(self, pieces=None, trees=None):
         self.pieces, self.trees = dict(pieces or {}), dict(trees or {})
 
+    def has(self, piece):
+        return piece in self.pieces
+
     def records(self, piece):
         return self.pieces.get(piece, [])
 
@@ -67,19 +68,8 @@ class Results:
 
     def search(self, search, make):
         """Fills in a search: (level, replicate) -> the fields of its record."""
-        for level in range(search.levels + 1):
+        for level in (0, *search.levels):
             self.pieces[search.level(level)] = [
-                record(level=level, replicate=i, **make(level, i)) for i in range(search.replicates)
+                record(level=level, replicate=i, **make(level, i))
+                for i in range(search.find.replicates)
             ]
-
-    def at_start(self, series, make):
-        """Fills in what starts from a search, all levels in one piece."""
-        self.pieces[series.piece] = [
-            record(level=level, replicate=i, **make(level, i))
-            for level in series.numbers
-            for i in range(series.search.replicates)
-        ]
-
-    def masks(self, piece, kept):
-        """Masks of one layer for each replicate, bool [replicates, n]."""
-        self.trees[piece] = {"mask": {"dense_0": {"kernel": np.asarray(kept)}}}

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 
+from ltjax.command import paths
 from ltjax.data import cache, prepared
 
 
@@ -101,7 +102,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning_and_leaves_nothing(
 
     (tmp_path / "file").write_text("in the way")
     assert_fetched(tmp_path / "file" / "x.npz")
-    monkeypatch.setattr(cache.os, "fsync", full)
+    monkeypatch.setattr(paths.os, "fsync", full)
     assert_fetched(tmp_path / "x.npz")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     warnings = [r for r in caplog.records if "not kept for the next start" in r.getMessage()]

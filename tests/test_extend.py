@@ -2,23 +2,15 @@
 
 import dataclasses
 import functools
-import json
 
-from experiments.reproduce import driver, published
-from experiments.reproduce.lab import Lab, Task
-from experiments.reproduce.papers import PAPERS
-from experiments.reproduce.rows import Experiment, Paper
-from experiments.reproduce.rules import Absent
-from experiments.reproduce.searches import Search
-from experiments.reproduce.settings import PaperSettings
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.papers.paper import table
 from experiments.transfer_ticket import TransferTicket
 from ltjax import lottery, report
-from ltjax.command.config import setting
 from ltjax.core import pruning
 from ltjax.lottery import arms
 from tests import toys
@@ -32,10 +24,10 @@ def find(dataset=DATA, **settings):
     return list(lottery.find(TRAINER, dataset, key=KEY, plan=PLAN, replicates=2, **settings))
 
 
-def works_of_papers():
+def pieces_of_papers():
     return {
-        paper.id: [row.works for row in paper.experiments(paper.settings())]
-        for paper in PAPERS.values()
+        paper.id: [figure.pieces for figure in paper.figures(paper.make())]
+        for paper in table().values()
     }
 
 
@@ -72,9 +64,9 @@ def test_a_control_sees_start_values_and_fresh_ones(monkeypatch):
         even = jax.tree.map(lambda v: (jnp.arange(v.size) % 2 == 0).reshape(v.shape), values)
         return jax.tree.map(jnp.where, even, values, fresh), mask
 
-    before = works_of_papers()
+    before = pieces_of_papers()
     monkeypatch.setitem(arms.CONTROLS, "half_redrawn", arms.Control(half, fresh=True))
-    assert works_of_papers() == before
+    assert pieces_of_papers() == before
     levels = find()
     TRAINER.seen.clear()
     names = ("theta_0", "redrawn", "half_redrawn")
@@ -92,63 +84,3 @@ def test_a_control_sees_start_values_and_fresh_ones(monkeypatch):
     assert TransferTicket(controls=("half_redrawn",)).controls
     with pytest.raises(ValueError, match="half_redrawn"):
         TransferTicket(controls=("half_redrawm",))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OwnPaper(PaperSettings):
-    """Of a paper from outside."""
-
-    length: str = setting("4it", "Length of one training.", unit="it or ep")
-
-
-def own_lab(settings):
-    base = settings.as_search(
-        data="digits", batch_size=16, length=settings.length, evaluate_every="2it",
-        optimizer="sgd", learning_rate=0.1, validation="0",
-    )  # fmt: skip
-    return Lab({"": Task(base)})
-
-
-@pytest.fixture
-def paper(monkeypatch):
-    """A paper of one experiment with one published number, in all tables that know papers."""
-    example = next(c for row in PAPERS["004"].experiments(PAPERS["004"].settings())
-                   for c in row.claims)  # fmt: skip
-    claim = dataclasses.replace(
-        example, published="900-0001", ours=lambda results: Absent("told from outside")
-    )
-    search = Search(model="lenet-12-8", levels=1, replicates=2)
-    row = Experiment(
-        id="900-F1", shows="A search.", works=(search,), figures=lambda results: {}, claims=(claim,)
-    )
-    made = Paper(
-        id="900", title="A paper from outside", settings=OwnPaper, version=1,
-        presets={"paper": {}, "quick": {"length": "2it"}}, experiments=lambda settings: (row,),
-        lab=own_lab, shortens=frozenset({"length"}),
-    )  # fmt: skip
-    entry = dataclasses.asdict(published.entry(example.published))
-    file = published._file()
-    more = {
-        "papers": {**file["papers"], "900": "Somebody, Something"},
-        "entries": [*file["entries"], {**entry, "id": "900-0001", "paper": "900"}],
-    }
-    monkeypatch.setitem(PAPERS, "900", made)
-    monkeypatch.setattr(published, "_file", lambda: {**file, **json.loads(json.dumps(more))})
-    published._entries.cache_clear()
-    yield made
-    published._entries.cache_clear()
-
-
-def test_a_paper_is_listed_trained_and_reported(paper, tmp_path):
-    assert [e.id for e in published.entries("900")] == ["900-0001"]
-    settings = OwnPaper(out=str(tmp_path), devices=1)
-    rows, lab = driver.choose(paper.experiments(settings), ()), paper.lab(settings)
-    driver.check_published(rows)
-    assert any("900-F1" in line for line in driver.listing(rows, lab))
-    run = driver.train(paper, settings, rows, lab)
-    assert driver.runs_in(tmp_path) == [run.path]
-    told = driver.write_report([run.path], tmp_path)
-    assert "900" in told
-    page = (tmp_path / "report.html").read_text()
-    assert "A paper from outside" in page
-    assert "told from outside" in page

@@ -4,14 +4,15 @@ import dataclasses
 import typing
 
 from absl import flags
-from experiments.paper_000.settings import ClassHalves
-from experiments.paper_002.settings import MultipleTickets
-from experiments.paper_004.settings import FrankleCarbin
-from experiments.reproduce.papers import PAPERS
 import pytest
 
 from experiments import benchmark, report, settings, transfer_ticket
 from experiments.benchmark import Benchmark
+from experiments.papers.class_halves import ClassHalves
+from experiments.papers.frankle_carbin import FrankleCarbin
+from experiments.papers.multiple_tickets import MultipleTickets
+from experiments.papers.paper import table
+from experiments.papers.settings import PaperSettings
 from experiments.report import Report
 from experiments.settings import FindTicket
 from experiments.transfer_ticket import TransferTicket
@@ -20,7 +21,7 @@ from ltjax.command import config, launch
 PRESETS = {
     FindTicket: settings.PRESETS,
     TransferTicket: transfer_ticket.PRESETS,
-    **{paper.settings: paper.presets for paper in PAPERS.values()},
+    **{paper.settings: paper.presets for paper in table().values()},
     Report: {},
     Benchmark: {},
 }
@@ -33,7 +34,7 @@ WRONG = {
 }
 FREE = {
     # Names of tables that only reading the data or making the network knows; refused there.
-    *("data", "target", "fc_data", "conv_data", "init", "model", "fc_model", "conv_model"),
+    *("data", "target", "init", "model", "size_init"),
     # Paths: any text is one.
     *("out", "data_dir", "ticket"),
     # Patterns of a network's layers, ids of a paper's rows, a list of name=value.
@@ -43,7 +44,8 @@ FREE = {
 
 def parse(cls, *arguments):
     values = flags.FlagValues()
-    read = config.define_flags(cls, values, presets=PRESETS[cls])
+    default = "paper" if issubclass(cls, PaperSettings) else ""
+    read = config.define_flags(cls, values, presets=PRESETS[cls], default=default)
     values(["binary", *arguments])
     return read(), read
 
@@ -111,7 +113,7 @@ MORE = [
     (FrankleCarbin, "--trials=4 --replicates=5", "replicates and trials are one flag"),
     (FrankleCarbin, "--sizes=300-0", "sizes: widths of layers"),
     (FrankleCarbin, "--sizes=", "sizes is empty"),
-    (FrankleCarbin, "--densities=", "densities is empty"),
+    (FrankleCarbin, "--cuts=", "cuts is empty"),
     (FrankleCarbin, "--seed=4000001", "seed lies in"),
     (Benchmark, "--models=", "models names at least one row"),
     (Benchmark, "--steps=2", "steps is 0 or at least 3"),
@@ -130,7 +132,6 @@ def test_an_old_name_of_a_flag_is_the_same_flag():
     assert (read.replicates, read.xor_learning_rates, read.repeats) == (4, "0.5", 1)
     assert flags_.given == {"replicates", "xor_learning_rates"}
     assert {"replicates", "repeats", "length"} < flags_.chosen
-    assert parse(MultipleTickets, "--fc_rate=0.5")[0].fc_learning_rate == 0.5
     assert parse(Report, "--to=x")[0].out == "x"
 
 
@@ -165,7 +166,7 @@ def test_the_same_thing_has_one_name_in_all_binaries():
 
 
 def test_a_run_that_is_named_twice_is_reported_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(report.driver, "runs_in", lambda path: [path, path / "."])
+    monkeypatch.setattr(report.reproduce, "runs_in", lambda path: [path, path / "."])
     assert report.main(Report(dry_run=True), [str(tmp_path), f"{tmp_path}/x/.."]) == 0
     assert capsys.readouterr().out.count("would report") == 1
 

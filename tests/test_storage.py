@@ -20,7 +20,7 @@ from ltjax import lottery, models
 from ltjax.command.progress import Progress
 from ltjax.core import masks, pruning, trees
 from ltjax.core.types import Variables
-from ltjax.lottery import Level, Ticket
+from ltjax.lottery import Level, Piece, Ticket
 from ltjax.lottery import ticket as tickets
 from ltjax.storage import checkpoints
 from ltjax.storage import tickets as storage
@@ -408,9 +408,9 @@ def test_a_journal_takes_pieces_as_values_and_believes_its_own_arrays_only(tmp_p
 def test_arrays_that_do_not_fit_on_the_disk_are_not_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=23))
     with pytest.raises(OSError, match=r"disk of .* is full"), keeping(tmp_path) as (run, journal):
-        journal("a", lambda resume, observe: ({"x": np.zeros(3)}, []))
-    assert not run.ticket("a").exists()
-    assert not run.piece_done("a")
+        journal(Piece("target", 1), lambda resume, observe: ({"x": np.zeros(3)}, []))
+    assert not run.ticket("target_01").exists()
+    assert not run.piece_done("target_01")
 
 
 def test_a_second_pass_computes_nothing(whole):

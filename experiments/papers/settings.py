@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any
 
 from experiments.settings import FindTicket
+from ltjax.command import config
 from ltjax.command.config import setting
 
 _OWN = {f.name for f in dataclasses.fields(FindTicket)}
@@ -23,6 +24,8 @@ SHORTENS = frozenset(
 class PaperSettings(FindTicket):
     """A search's settings, and which figures of the paper are wanted."""
 
+    # A paper may multiply it, to keep apart what has seeds of its own.
+    seed: int = config.override(FindTicket, "seed", 0, within="[0, 4000000]")
     experiments: tuple[str, ...] = setting(
         (), "Figures and tables, as 004-F7,004-F8; empty for all.", identity=False
     )
