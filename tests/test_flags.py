@@ -72,7 +72,7 @@ def test_a_wrong_value_is_one_line_that_names_the_flag(cls, name, text):
 @pytest.mark.parametrize("cls", PRESETS)
 def test_every_preset_keeps_the_rules(cls):
     for preset in PRESETS[cls]:
-        assert parse(cls, f"--preset={preset}")
+        assert parse(cls, f"--preset={preset}")[1].chosen == PRESETS[cls][preset].keys()
 
 
 MORE = [
