@@ -73,3 +73,11 @@ class Results:
                 record(level=level, replicate=i, **make(level, i))
                 for i in range(search.find.replicates)
             ]
+
+    def retrained(self, trainings, make):
+        """Fills in what starts from a search, all levels in one piece."""
+        self.pieces[trainings.piece] = [
+            record(level=level, replicate=i, **make(level, i))
+            for level in trainings.levels
+            for i in range(trainings.search.find.replicates)
+        ]

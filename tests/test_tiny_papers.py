@@ -197,12 +197,22 @@ def test_tickets_of_one_half_are_trained_on_the_other(tmp_path_factory):
         assert not {*a} & {*b}
         assert len(a) == len(b) == 5
     assert first.examples == second.examples
+    tickets = needs(paper, settings, Retrained)
     trainers = {
-        id(shop.trainer(n.search.find, source).recipe)
-        for n in needs(paper, settings, Retrained)
+        id(trainer): trainer
+        for n in tickets
         for source in (n.search.source, n.on)
+        for trainer in [shop.trainer(n.search.find, source)]
     }
-    assert len(trainers) == 1  # One compiled program for all halves.
+    (trainer,) = trainers.values()
+    # One compile for each size of population: two splits, and two splits of two densities.
+    assert trainer.program(2).leg._cache_size() == 2
+    for n in tickets:
+        for r in made.read_piece(n.piece):
+            assert (r.phase, r.arm) == ("target", n.arm)
+            assert any("bias" in name for name in r.layers) == ("bias" in n.search.find.rates)
+            for name, (kept, size) in r.layers.items():
+                assert abs(kept - settings.cuts[r.level - 1] * size) <= 0.5, name
     recorded = made.latest_provenance()["facts"]
     assert recorded["table II, first halves"] == [list(classes) for classes in first.label_maps]
 

@@ -285,10 +285,7 @@ def _cells(s: ClassHalves, table: str, pairs: Sequence[Pair], series: Series) ->
         ((number, pair),) = found
         if e.metric == "t_value":
             direction = math.copysign(1, _printed(table)[round(density, 6)])
-            rule = near(
-                1.0, "(a standard error of a t-value, in the direction of the printed means)"
-            )
-            return claim(e.id, t_value(pair, direction), rule, remark=_SIGN)
+            return claim(e.id, t_value(pair, direction), _T, remark=_SIGN)
         error = round(e.spread_or_p["std"] / e.setting["splits"] ** 0.5, 4)
         rule = near(error, "(the standard error of the printed mean over its splits)")
         if e.id in wholes:

@@ -211,14 +211,16 @@ def curve_of(record: Record) -> Curve:
 
 
 def against_step(
-    panels: Mapping[str, Mapping[str, Curve]], *, zero: bool = False, quantile: float = 0.0
-) -> "Figure | None":
-    """Curves against the step, shaded from first to last; None without a curve.
+    panels: Mapping[str, Mapping[str, Curve]], *, zero: bool = False, quantile: float = 0.0,
+    shaded: bool = True,
+) -> "Figure | None":  # fmt: skip
+    """Curves against the step; None without a curve.
 
     Args:
       panels: by label of the axis, by name of the line.
       zero: draw a line at 0.
       quantile: share of the lowest values that an axis leaves out.
+      shaded: from first to last, as rounds; else each has the colour of its own.
     """
     if not panels:
         return None
@@ -231,7 +233,7 @@ def against_step(
         )
         for label, curves in panels.items()
     ]
-    return draw.lines(made, x_label="step", markers=False, shaded=True, legend="right")
+    return draw.lines(made, x_label="step", markers=False, shaded=shaded, legend="right")
 
 
 def points_by_round(

@@ -93,10 +93,13 @@ def while_training(
                     found.setdefault(each.axis("%"), {})[name] = curve
         return found
 
-    quantile = 0.05 if len(watched) == 1 else 0.0
+    every = [place.series for place in places.values()]
+    shaded = len({*every}) == 1  # Rounds of one series; series have colours, as in `by_round`.
     return drawing_of_series(
-        caption, [p.series for p in places.values()],
-        lambda results: against_step(panels(results), quantile=quantile),
+        caption, every,
+        lambda results: against_step(
+            panels(results), quantile=0.05 if len(watched) == 1 else 0.0, shaded=shaded
+        ),
     )  # fmt: skip
 
 
@@ -129,7 +132,8 @@ def gaps_while_training(
             for each in WATCHED:
                 curve = _majority([_gap(pair, each) for pair in pairs])
                 if curve[0]:
-                    found.setdefault(each.axis("points"), {})[f"round {number}"] = curve
+                    label = f"gap of {each.axis('points')}"
+                    found.setdefault(label, {})[f"round {number}"] = curve
         return found
 
     return drawing_of_series(
@@ -239,11 +243,7 @@ def collapse(*every: Series) -> Tables:
             [series.label, str(number), ", ".join(layers)]
             for series in every
             for number, records in _good(series.line(results)).items()
-            if (
-                layers := sorted(
-                    {n for r in records for n, (kept, _) in r.layers.items() if not kept}
-                )
-            )
+            if (layers := _emptied(records))
         ]
         return [
             folded(

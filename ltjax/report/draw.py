@@ -324,7 +324,8 @@ def _x_axis(axes: "Axes", x: Sequence[float], kind: XAxis, *, log: bool, bins: i
     high, low = max(x, default=100.0), min(x, default=1.0)
     if kind == "steps":
         axes.xaxis.set_major_formatter("{x:,.4g}" if high < 10 else "{x:,.0f}")
-        axes.locator_params(axis="x", nbins=bins)
+        whole = all(float(value).is_integer() for value in x)  # Else a tick of 7.5 would read 8.
+        axes.locator_params(axis="x", nbins=bins, integer=whole)
     elif kind == "rounds":
         axes.set_xlim(low - 0.5, max(high, low + 1) + 0.5)
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
@@ -375,7 +376,8 @@ def _legend(figure: "Figure", place: Place, title: str = "") -> None:
     if not found or place == "inside":
         return
     order = sorted(found, key=lambda label: getattr(found[label], "get_gid", str)() == style.GUIDE)
-    columns = -(-len(order) // 16) if place == "right" else min(5, len(order))
+    rows = 16 if place == "right" else -(-len(order) // 5)  # As long as each other.
+    columns = -(-len(order) // rows)
     corner = {"right": "right upper", "below": "lower center", "above": "upper center"}[place]
     where: Any = f"outside {corner}"
     figure.legend(
