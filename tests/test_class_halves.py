@@ -257,9 +257,12 @@ def test_rows_depend_on_what_their_halves_come_from(row, other, acts):
     ],
 )
 def test_what_makes_no_row_is_refused_before_anything_is_made(wrong, why, tmp_path):
-    with pytest.raises(ValueError, match=why):
+    def train():
         s = PAPER.make(**{**TINY, **wrong}, out=str(tmp_path / "runs"))
-        reproduce.train(PAPER, s, [figure(s, "000-II")], Workshop())
+        return reproduce.train(PAPER, s, [figure(s, "000-II")], Workshop())
+
+    with pytest.raises(ValueError, match=why):
+        train()
     assert not (tmp_path / "runs").exists()
 
 
