@@ -37,7 +37,7 @@ def tickets(s, table):
     return s.moved("", s.search(s.halves_of(table, FIRST)), arm).trainings
 
 
-def found(name, s, losses, *, curve=None):
+def found(name, s, losses, *, curves=(None,) * 4):
     """The verdict where the tickets lose so much, by table and density."""
     results = fakes.Results()
     for table, by_density in losses.items():
@@ -52,7 +52,7 @@ def found(name, s, losses, *, curve=None):
         results.retrained(
             made,
             lambda level, i, by=by_density: {
-                "accuracy": 0.7 + 0.02 * i - by[level - 1][i], "curve": curve
+                "accuracy": 0.7 + 0.02 * i - by[level - 1][i], "curve": curves[level - 1]
             },
         )  # fmt: skip
     (claim,) = (c for f in PAPER.figures(s) for c in f.claims if c.id == name)
@@ -111,19 +111,24 @@ def test_the_two_tables_are_compared_on_the_same_splits_only(ticket, redrawn, we
         assert "reading 0.11" in found(name, PAPER.make(**FIVE), losses).reason
 
 
+NEVER, EQUAL, EARLY = {**LATE, 15: 0.2}, {**LATE, 10: 0.8}, {**LATE, 5: 0.8}
+
+
 @pytest.mark.parametrize(
-    ("curve", "expected"),
+    ("curves", "expected"),
     [
-        (LATE, AGREES),
-        ({**LATE, 15: 0.2}, AGREES),  # Never there at all.
-        ({**LATE, 10: 0.8}, DIFFERS),  # Never later.
-        ({**LATE, 5: 0.8}, DIFFERS),
+        ([LATE] * 4, AGREES),
+        ([NEVER] * 4, AGREES),
+        ([EQUAL] * 4, DIFFERS),
+        ([EARLY] * 4, DIFFERS),
+        ([LATE, LATE, EQUAL, EARLY], AGREES),
+        ([LATE, EARLY, EARLY, EARLY], DIFFERS),
     ],
 )
-def test_tickets_are_slower_where_more_pairs_are_later_than_earlier(curve, expected):
+def test_tickets_are_slower_where_more_pairs_are_later_than_earlier(curves, expected):
     s = PAPER.make(**FIVE, share_dense=True)
-    assert found("000-0028", s, {TICKET: [NONE] * 4}, curve=curve).verdict == expected
-    assert found("000-0028", s, {TICKET: [LARGE] * 4}, curve=curve).verdict == DIFFERS
+    assert found("000-0028", s, {TICKET: [NONE] * 4}, curves=curves).verdict == expected
+    assert found("000-0028", s, {TICKET: [LARGE] * 4}, curves=curves).verdict == DIFFERS
 
 
 @pytest.mark.parametrize(
