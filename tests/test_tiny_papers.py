@@ -212,7 +212,8 @@ def test_tickets_of_one_half_are_trained_on_the_other(tmp_path_factory):
             assert (r.phase, r.arm) == ("target", n.arm)
             assert any("bias" in name for name in r.layers) == ("bias" in n.search.find.rates)
             for name, (kept, size) in r.layers.items():
-                assert abs(kept - settings.cuts[r.level - 1] * size) <= 0.5, name
+                moved = r.arm == "shuffled_globally"  # Out of one layer into another.
+                assert moved or abs(kept - settings.cuts[r.level - 1] * size) <= 0.5, name
     recorded = made.latest_provenance()["facts"]
     assert recorded["table II, first halves"] == [list(classes) for classes in first.label_maps]
 
