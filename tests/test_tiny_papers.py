@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from experiments import report
-from experiments.papers import page, reproduce
+from experiments.papers import convergence, page, reproduce
 from experiments.papers.class_halves_splits import FIRST, SECOND, TICKET, read
+from experiments.papers.frankle_carbin_xor import BY_TWO, UnitSearch, margins, trainer_of
 from experiments.papers.paper import table
 from experiments.papers.trainings import Retrained, Search
 from experiments.papers.workshop import Workshop
 from experiments.report import Report
+from ltjax.core.types import Variables
 from ltjax.data import Parts
 from ltjax.report import style
 
@@ -143,6 +145,88 @@ def test_one_shot_tickets_are_cut_from_the_dense_network_of_the_search(tmp_path_
         assert {r.arm for r in records} == {each.arm}
         if each.cut is not None:
             assert {r.nominal for r in records} == {0.9, 0.5}
+
+
+def test_one_shot_and_iterative_tickets_keep_exactly_what_they_should(tmp_path_factory):
+    paper, settings, _, made = run_of("004", tmp_path_factory)
+    rounds = settings.search()
+    short = next(n for n in needs(paper, settings, Retrained) if n.cut)
+    for name, shares in (
+        (short.piece, {1: (0.1, 0.05), 2: (0.5, 0.25)}),
+        (rounds.level(1), {1: (0.2, 0.1)}),
+    ):
+        records = made.read_piece(name)
+        assert {r.level for r in records} == shares.keys()
+        for r in records:
+            for layer, (kept, size) in r.layers.items():
+                share = shares[r.level][layer.startswith("head")]
+                assert kept == size - round(share * size), layer
+
+
+def test_controls_come_from_each_rounds_ticket_and_continuing_from_its_dense(tmp_path_factory):
+    paper, settings, _, made = run_of("004", tmp_path_factory)
+    rounds, results = settings.search(), reproduce.read(made.path)[1]
+    controls = [n for n in needs(paper, settings, Retrained) if n.search == rounds and not n.cut]
+    assert {n.arm for n in controls} == {"redrawn", "shuffled_hidden"}
+    for control in controls:
+        for level in (1, 2):
+            records = control.records(results, level)
+            assert [(r.replicate, r.repeat) for r in records] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+            assert all(r.layers == rounds.records(results, level)[0].layers for r in records)
+            assert len({tuple(r.test_accuracy) for r in records}) == len(records)
+    (continued,) = (n for n in needs(paper, settings, Retrained)
+                    if n.search.find.reset != rounds.find.reset)  # fmt: skip
+    assert continued.search.dense == rounds.dense
+    masks = [results.tree(s.level(2))["mask"] for s in (rounds, continued.search)]
+    assert not all(jax.tree.leaves(jax.tree.map(np.array_equal, *masks)))
+    assert {r.arm for r in continued.records(results, 2)} == {"theta_0"}
+
+
+def test_trainings_stop_once_their_convergence_is_known_and_searches_do_not(tmp_path_factory):
+    paper, settings, _, made = run_of("004", tmp_path_factory)
+    for search in needs(paper, settings, Search):
+        for name in search.names():
+            assert {r.steps[-1] for r in made.read_piece(name)} == {60}
+    retrained = needs(paper, settings, Retrained)
+    records = [r for n in retrained for r in made.read_piece(n.piece)]
+    for r in records:
+        found = convergence.converged(r.steps, r.test_accuracy, settings=settings.criterion)
+        assert r.steps[-1] == (60 if found.step is None else found.step + settings.calm)
+    assert {r.steps[-1] < 60 for r in records} == {True, False}
+
+
+def test_another_figure_trains_only_what_is_missing(tmp_path):
+    paper = PAPERS["004"]
+    settings = paper.make(**{**TINY["004"], "levels": 1, "cuts": "0.5"}, out=str(tmp_path))
+    first, second = (
+        reproduce.choose(paper.figures(settings), [name]) for name in ("004-F7", "004-F8")
+    )
+    run = reproduce.train(paper, settings, first, Workshop())
+    times = {p: p.stat().st_mtime_ns for p in (run.path / "records").iterdir()}
+    assert reproduce.train(paper, settings, second, Workshop()).path == run.path
+    new = {p: p.stat().st_mtime_ns for p in (run.path / "records").iterdir()}
+    assert {p: new[p] for p in times} == times
+    made = {p.stem for p in new.keys() - times.keys() if p.suffix == ".jsonl"}
+    assert made == {*second[0].pieces} - {*first[0].pieces}
+    assert len(made) == 2  # Both controls.
+
+
+def test_xor_is_pruned_two_units_at_a_time_and_reset(tmp_path_factory):
+    paper, settings, _, made = run_of("004", tmp_path_factory)
+    results = reproduce.read(made.path)[1]
+    (search,) = (n for n in needs(paper, settings, UnitSearch)
+                 if n.units == BY_TWO and n.score == "product")  # fmt: skip
+    network = trainer_of(search.units[0], search.rate, search.sd, search.steps).network
+    before = True
+    for count in search.units:
+        tree = results.tree(search.piece(count))
+        alive = np.asarray(tree["mask"]["dense_0"]["bias"])
+        assert (alive.sum(axis=1) == count).all()
+        assert not (alive & ~np.asarray(before)).any()
+        before = alive
+        again = margins(network, Variables(tree["theta_S"], {}))
+        np.testing.assert_allclose(again, tree["margin"], atol=1e-6)
+        assert not np.asarray(tree["theta_S"]["dense_0"]["bias"])[~alive].any()
 
 
 # --- paper 002 ---------------------------------------------------------------------------------
