@@ -96,7 +96,9 @@ def test_text_and_page_count_verdicts_and_what_chance_would_give(tmp_path):
 
 
 def test_what_failed_or_collapsed_stands_in_text_page_and_exit_code(tmp_path, monkeypatch, capsys):
-    run, figures = fake_run(tmp_path, AS_PRINTED[:2]), PAPER.figures(PAPER.make("quick", levels=1))
+    run = fake_run(tmp_path, AS_PRINTED[:2])
+    search = PAPER.make("quick", levels=1).search()
+    figures = [dataclasses.replace(section_of(run)[0].figure, needs=(search,))]
     assert "trainings failed" not in page.write([reproduce.read(run.path)], tmp_path / "before")
     assert reproduce.exit_code(run, figures) == 0
 

