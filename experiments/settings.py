@@ -278,6 +278,8 @@ def overridden(
     Raises:
       ValueError: an unknown name, one that is given twice, or a value that breaks its rule.
     """
+    if not parts:
+        return settings
     values, fields = flags.FlagValues(), {f.name: f for f in dataclasses.fields(FindTicket)}
     plain = {"settings": config.as_dict(settings)}
     read = config.define_flags(FindTicket, values, presets=plain, default="settings")

@@ -41,7 +41,13 @@ def without_effect(
       figures: the chosen ones.
       given: names of the fields that were given.
     """
-    idle, chosen = [], {figure.id for figure in figures}
+    chosen = {figure.id for figure in figures}
+    return [name for name, acts in _by_field(paper, settings, given).items() if not acts & chosen]
+
+
+def _by_field(paper: Paper, settings: Any, given: Collection[str]) -> Mapping[str, frozenset[str]]:
+    """Ids of the figures that each field given a value of its own acts on."""
+    found = {}
     presets = [paper.make(name) for name in paper.presets]
     for name in config.as_dict(settings, identity_only=True):
         mine = getattr(settings, name)
@@ -49,9 +55,9 @@ def without_effect(
         usual = [value for value in (defaults[name], *(getattr(p, name) for p in presets))
                  if value != mine]  # fmt: skip
         if name in given and usual:
-            acts = frozenset().union(*(acting(paper, settings, **{name: v}) for v in usual))
-            idle += [] if acts & chosen else [name]
-    return idle
+            acts = (acting(paper, settings, **{name: value}) for value in usual)
+            found[name] = frozenset().union(*acts)
+    return found
 
 
 def check(paper: Paper, settings: Any, figures: Sequence[Figure], given: Collection[str]) -> None:
@@ -60,14 +66,12 @@ def check(paper: Paper, settings: Any, figures: Sequence[Figure], given: Collect
     Raises:
       ValueError: naming them, and the figures that they act on.
     """
-    idle = without_effect(paper, settings, figures, given)
+    by_field, ids = _by_field(paper, settings, given), {figure.id for figure in figures}
+    idle = [name for name, acts in by_field.items() if not acts & ids]
     if not idle:
         return
-    acted = [
-        figure.id
-        for figure in paper.figures(settings)
-        if len(without_effect(paper, settings, [figure], idle)) < len(idle)
-    ]
+    acts = frozenset().union(*(by_field[name] for name in idle))
+    acted = [figure.id for figure in paper.figures(settings) if figure.id in acts]
     chosen = ", ".join(figure.id for figure in figures)
     raise ValueError(
         f"{', '.join(f'--{name}' for name in idle)} has no effect on {chosen}; drop it, or take "

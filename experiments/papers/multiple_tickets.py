@@ -11,6 +11,7 @@ file. What a round says is in multiple_tickets_rounds, how masks meet in multipl
 
 from collections.abc import Mapping
 import dataclasses
+import functools
 import itertools
 import math
 
@@ -139,7 +140,7 @@ class Network:
     key: str
     name: str
 
-    @property
+    @functools.cached_property
     def search(self) -> Search:
         """Its search."""
         return self.settings.search(self.key)
@@ -201,10 +202,16 @@ class Network:
         """Prunable weights, or those of the layers whose names begin so."""
         find, shape = self.search.find, {"fc": (28, 28, 1), "conv": (32, 32, 3)}[self.key]
         padding = find.padding if self.key == "conv" else ""
-        network = models.make(find.model, input_shape=shape, classes=10, padding=padding)
-        plan = pruning.plan(network.shapes().params, rate=0.2, levels=0)
-        named = zip(plan.groups, plan.sizes, strict=True)
-        return sum(size for (name, *_), size in named if name.startswith(layers))
+        named = _sizes(find.model, shape, padding).items()
+        return sum(size for name, size in named if name.startswith(layers))
+
+
+@functools.cache
+def _sizes(model: str, shape: tuple[int, ...], padding: str) -> dict[str, int]:
+    """Prunable weights by layer."""
+    network = models.make(model, input_shape=shape, classes=10, padding=padding)
+    plan = pruning.plan(network.shapes().params, rate=0.2, levels=0)
+    return {name: size for (name, *_), size in zip(plan.groups, plan.sizes, strict=True)}
 
 
 def figures(s: MultipleTickets) -> tuple[Figure, ...]:
