@@ -5,13 +5,15 @@ import dataclasses
 import json
 import pathlib
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from experiments import papers
 from experiments.papers import claims as claims_
-from experiments.papers import effects, reproduce
+from experiments.papers import effects, published, reproduce, trainings
 from experiments.papers.claims import (
     AGREES,
     DIFFERS,
@@ -32,13 +34,18 @@ from experiments.papers.claims import (
 )
 from experiments.papers.paper import table
 from experiments.papers.series import Missing, Series
+from experiments.papers.settings import PaperSettings
 from experiments.papers.statistics import Number, Statistic, Values, accuracy, best, constant, span
 from experiments.papers.trainings import Retrained, Search, rounds_to
+from experiments.papers.workshop import Workshop
 from ltjax.statistics import intervals
 from tests import fakes
 
 PAPERS = table()
 PAPER = PAPERS["004"]
+NUMBERS = sorted(pathlib.Path(papers.__path__[0]).glob("*.json"))
+"""Also those of papers that nobody has reproduced yet."""
+
 over_papers = pytest.mark.parametrize("paper", PAPERS.values(), ids=list(PAPERS))
 
 
@@ -49,6 +56,35 @@ def claims_of(paper):
 @over_papers
 def test_every_published_entry_is_answered_exactly_once(paper):
     assert sorted(c.id for c in claims_of(paper)) == sorted(e.id for e in paper.published.entries)
+
+
+def test_every_published_entry_has_a_source():
+    every = [published.beside(str(path)) for path in NUMBERS]
+    ids = [e.id for each in every for e in each.entries]
+    assert len(ids) == len({*ids}) >= 370
+    for each in every:
+        assert each.entries
+        for e in each.entries:
+            assert e.id.startswith(f"{each.id}-")
+            assert e.table_or_figure
+            assert e.quote or e.kind == "table"
+            assert e.kind in ("table", "text_number", "statement", "setting_stated")
+    assert PAPER.published["004-0058"].value == 36
+    with pytest.raises(ValueError, match="004-0058"):
+        _ = PAPER.published["004-00588"]
+
+
+def test_the_numbers_are_those_that_were_collected():
+    collection = pathlib.Path(__file__).parents[2] / "shared" / "papers" / "published.json"
+    if not collection.exists():
+        pytest.skip("the collection of the published numbers is not beside this checkout")
+    collected = json.loads(collection.read_text())
+    theirs = collections.defaultdict(dict)
+    for e in collected["entries"]:
+        theirs[e.pop("paper")][e["id"]] = e
+    files = [json.loads(path.read_text()) for path in NUMBERS]
+    ours = {f["id"]: {e["id"]: e for e in f["entries"]} for f in files}
+    assert theirs.items() <= ours.items()
 
 
 @over_papers
@@ -341,6 +377,106 @@ def test_a_flag_without_effect_is_refused(paper, figure, field, value, acts):
             effects.check(paper, settings, chosen, [field])
 
 
+OTHER = {
+    "halves": "0-4/5-9;0,2,4,6,8/1,3,5,7,9;0-3,5/4,6-9", "flips": "1,2", "snip_counts": "layers",
+    "fc": ("length=3it",), "conv": ("length=3it",), "sizes": ("9-9",), "rule": "start",
+    "shuffle": "all", "size_init": "truncated_normal:0.06",
+}  # fmt: skip
+"""Values of settings where a half or one more is none."""
+
+
+@over_papers
+def test_every_setting_of_a_papers_own_acts_on_some_figure(paper):
+    settings = paper.make(**({"splits": 3, "extra_splits": 2} if paper.id == "000" else {}))
+    inherited = {f.name for f in dataclasses.fields(PaperSettings)}
+    for name in {f.name for f in dataclasses.fields(paper.settings)} - inherited:
+        value = getattr(settings, name)
+        if isinstance(value, bool):
+            value = not value
+        elif isinstance(value, int):
+            value += 1
+        elif isinstance(value, float):
+            value = value / 2 or 0.25
+        other = {name: OTHER.get(name, "0.3" if isinstance(value, str) else value)}
+        assert dataclasses.replace(settings, **other)  # What cannot be acts on everything.
+        assert effects.acting(paper, settings, **other), name
+
+
+# --- the binary --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Devices stay as they are."""
+    monkeypatch.setattr(reproduce.build, "use_devices", lambda devices: None)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_dry_run_lists_what_would_be_trained_and_makes_nothing(tmp_path, capsys):
+    out, chosen = tmp_path / "out", ("004-F1", "004-F2")
+    settings = PAPER.make("quick", experiments=chosen, dry_run=True, out=str(out))
+    assert reproduce.main(PAPER, settings) == 0
+    told = capsys.readouterr().out
+    for words in (*chosen, "what they share is trained once", f"would go to {out}/paper-004"):
+        assert words in told
+    assert "alone here" not in told
+    assert not out.exists()
+
+
+def test_each_line_of_a_list_comes_as_it_is_measured(monkeypatch):
+    figures = reproduce.choose(PAPER.figures(PAPER.make()), ["004-F1", "004-F2"])
+    measured, every = [], trainings.all_pieces
+
+    def made(wanted, shop):
+        probe = {"probe": lambda: measured.append(1) or 1e-3}
+        return [dataclasses.replace(piece, **probe) for piece in every(wanted, shop)]
+
+    monkeypatch.setattr(trainings, "all_pieces", made)
+    lines = [(line, len(measured)) for line in reproduce.listing(figures, Workshop())]
+    assert [line.split()[0] for line, _ in lines] == ["trainings", "004-F1", "004-F2", "all"]
+    counts = [count for _, count in lines]
+    assert counts == [0, 5, 5, 5]  # One measure a model, and no model of F2 is new.
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "2 agree (0.0 expected by chance), 1 differ, 0 not comparable; 2.0 agreements beyond"),
+        ({"conv": ("padding=SAME",)}, "0 agree (0.0 expected by chance), 0 differ, 3 not"),
+    ],
+)
+def test_a_verdict_can_be_each_of_the_three(changes, said, tmp_path, capsys):
+    paper = PAPERS["002"]
+    settings = paper.make(experiments=("002-T1",), out=str(tmp_path), **changes)
+    assert reproduce.main(paper, settings, changes.keys()) == 0
+    told = capsys.readouterr().out
+    assert f"paper 002: {said}" in told
+    assert ("not the paper's setting: conv = padding=SAME" in told) == bool(changes)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("frankle_carbin --preset=quik", "quick"),
+        (
+            "frankle_carbin --experiments=004-F1 --trials=40 --levels=3",
+            "--levels, --trials has no effect on 004-F1; drop it, or take experiments",
+        ),
+        ("papers multiple_tickets --experiments=002-T9", "did you mean 002-T"),
+    ],
+)
+def test_bad_input_is_one_line_and_makes_nothing(words, said, tmp_path):
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-m", *f"experiments.{words} --out={out}".split()],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert said in done.stderr
+    assert not out.exists()
+
+
 def test_an_unknown_figure_is_refused_with_its_neighbours():
     with pytest.raises(ValueError, match="did you mean 004-F7"):
         reproduce.choose(PAPER.figures(PAPER.make()), ["004-F77"])
@@ -349,6 +485,7 @@ def test_an_unknown_figure_is_refused_with_its_neighbours():
 # --- a paper from outside ----------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("here")
 def test_a_new_paper_is_one_file_of_forty_lines(tmp_path, monkeypatch, capsys):
     text = (pathlib.Path(papers.__path__[0]) / "README.md").read_text()
     (module,), (numbers,) = (
@@ -362,10 +499,10 @@ def test_a_new_paper_is_one_file_of_forty_lines(tmp_path, monkeypatch, capsys):
     settings = paper.make(length="4it", replicates=2, model="lenet-12-8", devices=1,
                           out=str(tmp_path / "runs"))  # fmt: skip
     assert any("900-F1" in line for line in reproduce.claims(paper, paper.check(settings)))
-    monkeypatch.setattr(reproduce.build, "use_devices", lambda devices: None)
     assert reproduce.main(paper, settings) == 0
     told = capsys.readouterr().out
     assert "900-F1" in told
+    assert "paper 900: " in told
     (run,) = reproduce.runs_in(tmp_path / "runs")
     page = (run / "report.html").read_text()
     assert "A. Author, Half a network" in page

@@ -25,7 +25,7 @@ TINY = {
         "data": "digits", "model": "lenet-20-10", "batch_size": 20, "length": "60it",
         "evaluate_every": "10it", "replicates": 2, "repeats": 2, "more_replicates": 2,
         "parameter_replicates": 2, "levels": 2, "size_levels": 1, "cuts": "0.9,0.5",
-        "parameter_cuts": "0.5", "sizes": ("30-10",), "large_sds": "0.4", "small_sds": "0.025",
+        "parameter_cuts": "0.5", "sizes": ("20-10",), "large_sds": "0.4", "small_sds": "0.025",
         "other_rates": "0.5", "mean_window": 20, "calm": 20, "change": 0.3,
         "stop_converged": True, "xor_replicates": 12, "xor_steps": 60, "xor_learning_rates": "",
         "devices": 1,
