@@ -461,7 +461,8 @@ def test_a_verdict_can_be_each_of_the_three(changes, said, tmp_path, capsys):
         ("frankle_carbin --preset=quik", "quick"),
         (
             "frankle_carbin --experiments=004-F1 --trials=40 --levels=3",
-            "--levels, --trials has no effect on 004-F1; drop it, or take experiments",
+            "--levels, --trials has no effect on 004-F1; drop it, or take experiments that it "
+            "acts on: 004-F3, 004-F4, ",
         ),
         ("papers multiple_tickets --experiments=002-T9", "did you mean 002-T"),
     ],

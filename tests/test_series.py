@@ -64,6 +64,9 @@ def test_points_say_when_they_converge_and_where_the_line_is_cut():
     for place in (SERIES.at(0.05), SERIES.between(0.06, 0.04)):
         with pytest.raises(Missing, match="fewer than half"):
             steps(place).by_trial(RESULTS)
+    half, found = line_of(LEVELS[0], (0.5, (700, None), 0.9))
+    assert [shown(half, found, p) for p in half.points(found)] == [True, True]
+    assert steps(half.at(0.5)).by_trial(found) == {0: 700}
 
 
 def value(statistic, found=RESULTS):
@@ -80,6 +83,7 @@ def test_what_is_said_of_a_line():
     assert value(densities.first(SERIES, slower, printed=5)) == pytest.approx(10)
     assert value(densities.first(SERIES, clearly_less, printed=5)) == pytest.approx(5)
     assert value(densities.holds(SERIES, within=1)) == pytest.approx(20)
+    assert value(densities.holds(SERIES, within=50)) == pytest.approx(10)  # The last is cut off.
     assert value(densities.last(SERIES)) == pytest.approx(5)
     assert steps(SERIES.between(1, 0)).by_trial(RESULTS) == {0: 525, 1: 600}
     middle = densities.interpolated(SERIES, steps, 0.1 * 2**0.5)

@@ -207,7 +207,7 @@ class Network:
 
 
 @functools.cache
-def _sizes(model: str, shape: tuple[int, ...], padding: str) -> dict[str, int]:
+def _sizes(model: str, shape: tuple[int, int, int], padding: str) -> dict[str, int]:
     """Prunable weights by layer."""
     network = models.make(model, input_shape=shape, classes=10, padding=padding)
     plan = pruning.plan(network.shapes().params, rate=0.2, levels=0)
