@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.papers import frankle_carbin_xor as xor
-from experiments.papers import page, reproduce, results
+from experiments.papers import page, reproduce, results, unit_search
 from experiments.papers.claims import AGREES, DIFFERS, NOT_COMPARABLE
 from experiments.papers.frankle_carbin import NAMED, PAPER, PUBLISHED
 from experiments.papers.series import Missing
@@ -201,7 +201,7 @@ def test_a_star_of_a_table_over_settings_is_an_agreement_that_chance_would_not_g
 
 
 def test_ties_are_right_and_points_on_the_wrong_side_are_wrong():
-    network = xor.trainer_of(2, 0.1, 0.1, 10).network
+    network = unit_search.trainer_of(2, 0.1, 0.1, 10).network
     theta = network.init(jax.random.key(0)).params
     zero = jax.tree.map(np.zeros_like, theta)  # Exactly 1/2 everywhere: all points tie.
     right = {
@@ -210,7 +210,7 @@ def test_ties_are_right_and_points_on_the_wrong_side_are_wrong():
     }
     wrong = {**right, "head": {"kernel": np.float32([[-9], [-9]]), "bias": np.float32([40])}}
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), zero, right, wrong)
-    tie, good, bad = xor.margins(network, Variables(stacked, {}))
+    tie, good, bad = unit_search.margins(network, Variables(stacked, {}))
     assert tie == 0
     assert good > 0.49
     assert bad < -0.49

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from experiments.papers import effects, trainings
+from experiments.papers import effects, pieces
 from experiments.papers.claims import AGREES, DIFFERS, NOT_COMPARABLE, judge
 from experiments.papers.multiple_tickets import PAPER, PUBLISHED, Network
 from experiments.papers.multiple_tickets_rounds import collapse, every_round
@@ -277,8 +277,8 @@ def test_a_lost_mask_makes_its_family_unfinished():
     settings, shop = PAPER.make(**TINY["002"]), Workshop()
     (figure,) = (f for f in PAPER.figures(settings) if f.id == "002-T6")
     lost = Network(settings, "fc", "").snip.trainings.mask(1)
-    assert trainings.unfinished(figure.needs, shop, lambda name: True) == []
-    found = trainings.unfinished(figure.needs, shop, lambda name: name != lost)
+    assert pieces.unfinished(figure.needs, shop, lambda name: True) == []
+    found = pieces.unfinished(figure.needs, shop, lambda name: name != lost)
     assert {*found} == {*figure.needs}
 
 

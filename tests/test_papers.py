@@ -13,7 +13,7 @@ import pytest
 
 from experiments import papers
 from experiments.papers import claims as claims_
-from experiments.papers import effects, published, reproduce, trainings
+from experiments.papers import effects, published, reproduce
 from experiments.papers.claims import (
     AGREES,
     DIFFERS,
@@ -425,13 +425,13 @@ def test_a_dry_run_lists_what_would_be_trained_and_makes_nothing(tmp_path, capsy
 
 def test_each_line_of_a_list_comes_as_it_is_measured(monkeypatch):
     figures = reproduce.choose(PAPER.figures(PAPER.make()), ["004-F1", "004-F2"])
-    measured, every = [], trainings.all_pieces
+    measured, every = [], reproduce.all_pieces
 
     def made(wanted, shop):
         probe = {"probe": lambda: measured.append(1) or 1e-3}
         return [dataclasses.replace(piece, **probe) for piece in every(wanted, shop)]
 
-    monkeypatch.setattr(trainings, "all_pieces", made)
+    monkeypatch.setattr(reproduce, "all_pieces", made)
     lines = [(line, len(measured)) for line in reproduce.listing(figures, Workshop())]
     assert [line.split()[0] for line, _ in lines] == ["trainings", "004-F1", "004-F2", "all"]
     counts = [count for _, count in lines]
@@ -478,6 +478,23 @@ def test_bad_input_is_one_line_and_makes_nothing(words, said, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("id", "lacking"),
+    [("004-0074", {"small_sds": "0.05"}), ("004-0079", {"other_rates": "0.1,0.5"})],
+)
+def test_a_sentence_is_not_judged_by_a_part_of_it(id, lacking):
+    (whole,) = (c for c in claims_of(PAPER) if c.id == id)
+    (part,) = (c for f in PAPER.figures(PAPER.make(**lacking)) for c in f.claims if c.id == id)
+    assert whole.conditions
+    assert judge(part, PAPER.published, None).reason == "not trained in this run"
+
+
+@pytest.mark.parametrize("init", ["glorot_normal", "truncated_normal"])
+def test_an_initialization_without_a_spread_is_refused_where_figures_speak_of_it(init):
+    with pytest.raises(ValueError, match=f"init is a truncated_normal with its sd .*'{init}'"):
+        PAPER.make(init=init)
+
+
 def test_an_unknown_figure_is_refused_with_its_neighbours():
     with pytest.raises(ValueError, match="did you mean 004-F7"):
         reproduce.choose(PAPER.figures(PAPER.make()), ["004-F77"])
@@ -509,4 +526,4 @@ def test_a_new_paper_is_one_file_of_forty_lines(tmp_path, monkeypatch, capsys):
     assert "A. Author, Half a network" in page
     assert "900-0001" in page
     assert json.loads((run / "settings.json").read_text())["paper"] == "900"
-    assert "`python -m experiments.my_paper" in (run / "results.md").read_text()
+    assert "`python -m experiments.papers my_paper" in (run / "results.md").read_text()

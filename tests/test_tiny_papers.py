@@ -10,9 +10,10 @@ import pytest
 from experiments import report
 from experiments.papers import convergence, page, reproduce
 from experiments.papers.class_halves_splits import FIRST, SECOND, TICKET, read
-from experiments.papers.frankle_carbin_xor import BY_TWO, UnitSearch, margins, trainer_of
+from experiments.papers.frankle_carbin_xor import BY_TWO
 from experiments.papers.paper import table
 from experiments.papers.trainings import Retrained, Search
+from experiments.papers.unit_search import UnitSearch, margins, trainer_of
 from experiments.papers.workshop import Workshop
 from experiments.report import Report
 from ltjax.core.types import Variables

@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.papers.claims import Claim
 from experiments.papers.paper import Drawing
+from experiments.papers.pieces import Trainings
 from experiments.papers.published import Published
 from experiments.papers.results import Results
 from experiments.papers.series import Missing, Place, Point, Series, shown
@@ -19,7 +20,7 @@ from experiments.papers.statistics import (
     convergence_step,
     merged,
 )
-from experiments.papers.trainings import Retrained, Trainings
+from experiments.papers.trainings import Retrained
 from ltjax.report import draw, style
 from ltjax.statistics import analysis, intervals
 from ltjax.training.records import Record

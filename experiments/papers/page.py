@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, Any
+import shlex
+from typing import TYPE_CHECKING, Any, Protocol
 
 from experiments.papers import effects
 from experiments.papers.claims import (
@@ -42,13 +43,13 @@ _ABOUT = (
 _SHORT = {AGREES: "agree", DIFFERS: "differ", NOT_COMPARABLE: NOT_COMPARABLE}
 
 
-class _Counted:
-    """What sections and chapters count."""
+class _Counted(Protocol):
+    """What has verdicts, and counts them."""
 
     @property
     def judged(self) -> Sequence[Verdict]:
         """Its verdicts."""
-        raise NotImplementedError
+        ...
 
     @property
     def counts(self) -> Counter[str]:
@@ -172,14 +173,14 @@ def markdown(each: Chapter) -> str:
     """The verdicts of a run as a page of Markdown, with its command and machine."""
     run, settings, usual = each.results.run, each.results.settings, each.paper.make()
     changed = [
-        f"--{name}={plain(value).replace(', ', ',')}"
+        shlex.quote(f"--{name}={plain(value).replace(', ', ',')}")
         for name, value in config.as_dict(settings, identity_only=True).items()
         if value != config.as_dict(usual)[name]
     ]
     made = run.latest_provenance()
     name = each.paper.figures.__module__.rpartition(".")[2]
     chosen = ",".join(s.figure.id for s in each.sections)
-    command = " ".join([f"python -m experiments.{name} --experiments={chosen}", *changed])
+    command = " ".join([f"python -m experiments.papers {name} --experiments={chosen}", *changed])
     lines = [
         f"# {each.paper.title}",
         "",

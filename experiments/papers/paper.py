@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import papers
 from experiments.papers.claims import Claim
+from experiments.papers.pieces import Trainings
 from experiments.papers.published import Published
 from experiments.papers.results import Results
 from experiments.papers.settings import SHORTENS, PaperSettings
 from experiments.papers.statistics import Expression, merged
-from experiments.papers.trainings import Trainings
 from ltjax.command import config
 from ltjax.report.document import Fold, Table
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from experiments import build, memory
 from experiments.papers import effects, page
-from experiments.papers import trainings as training
 from experiments.papers.claims import MOST_BY_CHANCE, chance
 from experiments.papers.paper import Figure, Paper, table
+from experiments.papers.pieces import Piece, all_pieces, run_all, unfinished
 from experiments.papers.results import Results
-from experiments.papers.trainings import Piece
 from experiments.papers.workshop import Workshop
 from ltjax.command import config, launch
 from ltjax.command.progress import Progress, duration
@@ -54,7 +53,7 @@ def main(paper: Paper, settings: Any, given: Collection[str] = ()) -> int:
             print(f"would go to {open_run(paper, settings).path}")
         return 0
     run = train(paper, settings, figures, shop)
-    print(page.write([read(run.path)], run.path))
+    print(page.write([(paper, Results(run, settings))], run.path))
     return exit_code(run, figures)
 
 
@@ -109,7 +108,7 @@ def open_run(paper: Paper, settings: Any, shop: Workshop | None = None) -> RunDi
 def train(paper: Paper, settings: Any, figures: Sequence[Figure], shop: Workshop) -> RunDirectory:
     """Trains what the figures need and the run lacks."""
     wanted = list(dict.fromkeys(each for figure in figures for each in figure.needs))
-    pieces = training.all_pieces(wanted, shop)
+    pieces = all_pieces(wanted, shop)
     check_memory(pieces)
     run = open_run(paper, settings, shop)
     counted: set[str] = set()
@@ -124,8 +123,8 @@ def train(paper: Paper, settings: Any, figures: Sequence[Figure], shop: Workshop
         sum(p.steps * _weight(p) for p in pieces), unit="unit", label=f"paper {paper.id}"
     )
     with run.create(), progress:
-        left = training.unfinished(wanted, shop, run.piece_done)
-        needed = {p.name for p in training.all_pieces(left, shop)}
+        left = unfinished(wanted, shop, run.piece_done)
+        needed = {p.name for p in all_pieces(left, shop)}
         for piece in pieces:
             if piece.name not in needed:
                 progress.skip(piece.steps * weight(piece))
@@ -133,7 +132,7 @@ def train(paper: Paper, settings: Any, figures: Sequence[Figure], shop: Workshop
             run, progress, steps=lambda piece: piece.steps, weight=weight,
             every=settings.save_seconds,
         )  # fmt: skip
-        training.run(left, shop, journal)
+        run_all(left, shop, journal)
     return run
 
 
@@ -160,7 +159,7 @@ def listing(figures: Sequence[Figure], shop: Workshop, *, measure: bool = True) 
       measure: estimate the time, by a few steps of each model; `--dry_run` does not.
     """
     speeds: dict[str, float] = {}
-    every = training.all_pieces((each for figure in figures for each in figure.needs), shop)
+    every = all_pieces((each for figure in figures for each in figure.needs), shop)
     check_memory(every)
     stops = any(getattr(each, "stop", None) for figure in figures for each in figure.needs)
 
@@ -178,7 +177,7 @@ def listing(figures: Sequence[Figure], shop: Workshop, *, measure: bool = True) 
 
     yield f"{'':8} {'trainings':>10}" + f"  {'alone here':>20}" * measure + "  shows"
     for figure in figures:
-        yield line(figure.id, training.all_pieces(figure.needs, shop), figure.shows)
+        yield line(figure.id, all_pieces(figure.needs, shop), figure.shows)
     yield line("all", every, "what they share is trained once")
 
 

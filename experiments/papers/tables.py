@@ -8,6 +8,7 @@ import statistics
 from experiments.papers import convergence
 from experiments.papers.densities import gains
 from experiments.papers.paper import Tables, folded
+from experiments.papers.pieces import Trainings
 from experiments.papers.results import Results
 from experiments.papers.series import Line, Missing, Point, Series
 from experiments.papers.statistics import (
@@ -20,7 +21,6 @@ from experiments.papers.statistics import (
     reduction,
     steps,
 )
-from experiments.papers.trainings import Trainings
 from ltjax.report.document import Fold
 
 _CONVERGED = (
