@@ -23,7 +23,7 @@ from ltjax import lottery
 from ltjax.command import config, launch
 from ltjax.data import Dataset
 from ltjax.lottery import Level
-from ltjax.storage import tickets as storage
+from ltjax.storage import tickets
 from ltjax.storage.run_directory import RunDirectory
 
 
@@ -81,7 +81,7 @@ def search(settings: FindTicket) -> list[Level]:
     run = open_run(settings)
     if running.is_whole(run):
         try:
-            return storage.levels(run.path)
+            return tickets.levels(run.path)
         except ValueError as error:  # A damaged ticket, which only its reading finds.
             print(f"note: {error}; what is missing is computed again", file=sys.stderr)
     return job(settings)[0].carry_out()

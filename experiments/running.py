@@ -16,12 +16,10 @@ from ltjax.core import pruning
 from ltjax.data import Dataset
 from ltjax.lottery import Keeper
 from ltjax.statistics import analysis
-from ltjax.storage import run_directory as rundir
 from ltjax.storage.journal import Journal
-from ltjax.storage.run_directory import RunDirectory
+from ltjax.storage.run_directory import RunDirectory, provenance
 from ltjax.training import Trainer
-from ltjax.training import records as results
-from ltjax.training.records import Record
+from ltjax.training.records import Record, loads
 
 _VERSION = 2
 """Of the meaning of the settings; raised where the same ones give other results."""
@@ -33,7 +31,7 @@ def open_run(settings: FindTicket, *, prefix: str) -> RunDirectory:
         settings.out,
         config.run_id(settings, prefix=prefix, version=_VERSION),
         config.as_dict(settings, identity_only=True),
-        rundir.provenance(settings.seed),
+        provenance(settings.seed),
     )
 
 
@@ -165,7 +163,7 @@ def is_whole(run: RunDirectory) -> bool:
 
 def answer(run: RunDirectory) -> int:
     """Prints the result of a finished run; the exit code is 1 where a training failed."""
-    records = results.loads(run.records_file.read_text())
+    records = loads(run.records_file.read_text())
     print(report.table(records))
     print(f"report: {run.report}")
     failed = analysis.failures(records)

@@ -35,7 +35,7 @@ from ltjax.command.config import setting
 from ltjax.lottery import Level, Ticket
 from ltjax.lottery.arms import CONTROLS, STARTS, check_arms, check_fits, head_of
 from ltjax.models import Network
-from ltjax.storage import tickets as storage
+from ltjax.storage import tickets
 from ltjax.storage.run_directory import RunDirectory
 
 
@@ -136,7 +136,7 @@ def resolve(settings: TransferTicket, chosen: Collection[str] = ()) -> TransferT
     """
     if not settings.ticket:
         return settings
-    found = config.from_dict(FindTicket, storage.settings(settings.ticket), what=settings.ticket)
+    found = config.from_dict(FindTicket, tickets.settings(settings.ticket), what=settings.ticket)
     own = {name: getattr(found, name) for name in config.as_dict(found, identity_only=True)}
     if "seed" in chosen:
         del own["seed"]
@@ -224,7 +224,7 @@ def job(settings: TransferTicket) -> tuple[Job, str]:
         levels = functools.cache(functools.partial(find_ticket.search, source))
         searched, plan = find_ticket.job(source, source_data)
         count, plan = searched.levels, plan + "\n"
-    one = settings.ticket and not storage.is_run(settings.ticket)
+    one = settings.ticket and not tickets.is_run(settings.ticket)
     notes = [f"source {source_data.name}: {note}" for note in source_data.notes]
     notes += [f"target {moved.name}: {note}" for note in moved.notes]
     if net.shapes().params != source_net.shapes().params:
@@ -271,9 +271,9 @@ def _check_head(settings: TransferTicket, source: Network, target: Network) -> N
 
 def _read(ticket: str) -> list[Level]:
     """The levels of a finished search, or one saved ticket with its dense network."""
-    if storage.is_run(ticket):
-        return storage.levels(ticket)
-    level = Level.of(storage.load(ticket))
+    if tickets.is_run(ticket):
+        return tickets.levels(ticket)
+    level = Level.of(tickets.load(ticket))
     return [level.dense, level]
 
 

@@ -6,8 +6,7 @@ modules are the names of everything else: `masks.apply`, `pruning.plan`, `models
 
 from ltjax import data, models, report
 from ltjax.core import masks, pruning
-from ltjax.lottery import find, transfer
-from ltjax.lottery import ticket as tickets
+from ltjax.lottery import find, tickets, transfer
 from ltjax.storage.tickets import export, load, save
 from ltjax.training import Recipe, Trainer
 

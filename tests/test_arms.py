@@ -19,7 +19,7 @@ from ltjax.lottery.arms import (
     head_of,
     values_of,
 )
-from ltjax.lottery.ticket import Ticket
+from ltjax.lottery.tickets import Ticket
 from ltjax.training.records import OWN_DENSE
 from tests.conftest import assert_trees_equal, leaves, small_params, trees_differ
 

@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from ltjax.core.types import Variables
-from ltjax.lottery.ticket import Ticket
+from ltjax.lottery.tickets import Ticket
 from ltjax.storage import portable
 from ltjax.storage import tickets as storage
 from ltjax.training.records import STARTS

@@ -20,8 +20,7 @@ from ltjax import lottery, models
 from ltjax.command.progress import Progress
 from ltjax.core import masks, pruning, trees
 from ltjax.core.types import Variables
-from ltjax.lottery import Level, Piece, Ticket
-from ltjax.lottery import ticket as tickets
+from ltjax.lottery import Level, Piece, Ticket, tickets
 from ltjax.storage import checkpoints
 from ltjax.storage import tickets as storage
 from ltjax.storage.journal import Journal

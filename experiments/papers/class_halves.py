@@ -6,8 +6,8 @@ r"""Van Soelen & Sheppard, Using Winning Lottery Tickets in Transfer Learning (p
 
 Tickets of five classes of CIFAR-10 trained on the other five. Each split of the classes is a
 replicate: all splits and densities of an arm are one population. The paper states no length.
-Hours on two cores: --list measures them. Result: see class_halves.md beside this file. The splits
-are in class_halves_splits, the paired tests in class_halves_pairs.
+Hours on two cores: --list measures them. Result: not yet run at length at this version, so there
+is no page. The splits are in class_halves_splits, the paired tests in class_halves_pairs.
 """
 
 from collections.abc import Sequence

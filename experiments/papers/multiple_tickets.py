@@ -5,8 +5,9 @@ r"""G070, On Multiple Winning Tickets and LTH vs SNIP (paper 002).
     python -m experiments.multiple_tickets --list --data_dir=DIR
 
 LeNet-300-100 on MNIST and Conv2 on CIFAR-10: tickets, tickets of flipped masks, and SNIP beside
-other scores. Hours on two cores: --list measures them. Result: see multiple_tickets.md beside this
-file. What a round says is in multiple_tickets_rounds, how masks meet in multiple_tickets_masks.
+other scores. Hours on two cores: --list measures them. Result: not yet run at length at this
+version, so there is no page. What a round says is in multiple_tickets_rounds, how masks meet in
+multiple_tickets_masks.
 """
 
 from collections.abc import Mapping

@@ -20,7 +20,7 @@ from experiments.papers.statistics import (
 )
 from experiments.papers.tables import tables_of
 from ltjax.report.document import Fold
-from ltjax.report.wording import judges as judged_sentence
+from ltjax.report.wording import judges
 from ltjax.statistics import analysis
 from ltjax.training.records import Record
 
@@ -228,7 +228,7 @@ def every_round(*every: Series) -> Tables:
                        "n"],
                 body=body,
                 note="Mean (minimum to maximum) over the seeds that did not fail, at the best "
-                f"evaluation. {judged_sentence(judged)}".strip(),
+                f"evaluation. {judges(judged)}".strip(),
             )
         ]  # fmt: skip
 

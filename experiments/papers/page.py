@@ -190,6 +190,9 @@ def markdown(each: Chapter) -> str:
         + ", ".join(f"{k} {v}" for k, v in sorted(made.get("versions", {}).items()))
         + ".",
         "",
+        f"Length: shortened by {each.shortened}." if each.shortened else "Length: the paper's own.",
+        *([f"Not the paper's setting: {each.other}."] if each.other else []),
+        "",
         f"{_counted(each, VERDICTS)}; {each.counts[AGREES] - each.by_chance:.1f} agreements beyond "
         "chance.",
     ]

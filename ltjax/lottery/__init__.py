@@ -11,7 +11,7 @@ from ltjax.lottery.find import RESETS, find
 from ltjax.lottery.held_out import Share, shares, split_of
 from ltjax.lottery.level import Compute, Keeper, Level, Piece, once
 from ltjax.lottery.prune import one_shot
-from ltjax.lottery.ticket import Ticket
+from ltjax.lottery.tickets import Ticket
 from ltjax.lottery.transfer import transfer
 from ltjax.training.evaluation import device_data
 from ltjax.training.population import check

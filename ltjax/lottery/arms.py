@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from ltjax.core import masks, trees
 from ltjax.core.types import Key, Mask, Params, Tree, Variables
-from ltjax.lottery.ticket import Ticket
+from ltjax.lottery.tickets import Ticket
 from ltjax.training.records import STARTS
 
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from ltjax.core import masks, trees
 from ltjax.core.types import Mask, Tree, Variables
-from ltjax.lottery import held_out
-from ltjax.lottery import ticket as tickets
-from ltjax.lottery.ticket import Ticket
+from ltjax.lottery import held_out, tickets
+from ltjax.lottery.tickets import Ticket
 from ltjax.statistics import analysis
 from ltjax.training import population
 from ltjax.training.population import Observer, Trained

@@ -27,7 +27,7 @@ from ltjax.lottery.arms import (
 )
 from ltjax.lottery.held_out import shares, split_of
 from ltjax.lottery.level import Keeper, Level, Piece, judge_of, once, records_of
-from ltjax.lottery.ticket import Ticket
+from ltjax.lottery.tickets import Ticket
 from ltjax.models import Network
 from ltjax.training import population
 from ltjax.training.evaluation import device_data

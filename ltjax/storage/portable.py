@@ -29,8 +29,8 @@ import safetensors.numpy
 from ltjax.command import paths
 from ltjax.core import trees
 from ltjax.core.types import Tree
-from ltjax.lottery import ticket as tickets
-from ltjax.lottery.ticket import Ticket
+from ltjax.lottery import tickets
+from ltjax.lottery.tickets import Ticket
 from ltjax.storage.checkpoints import escape, unescape
 from ltjax.training.records import STARTS
 

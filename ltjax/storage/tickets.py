@@ -6,9 +6,9 @@ from typing import Any
 from ltjax.command import paths
 from ltjax.core import masks
 from ltjax.core.types import Tree, Variables
-from ltjax.lottery import ticket as tickets
+from ltjax.lottery import tickets
 from ltjax.lottery.level import Level, Piece, failed_steps
-from ltjax.lottery.ticket import Ticket
+from ltjax.lottery.tickets import Ticket
 from ltjax.storage import checkpoints, journal, portable
 from ltjax.storage.portable import export
 from ltjax.storage.run_directory import RunDirectory
